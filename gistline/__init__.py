@@ -1,0 +1,1 @@
+"""Gistline: camera frames in, the gist out, at a price known beforehand."""

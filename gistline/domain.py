@@ -1,0 +1,150 @@
+"""The words of the product, as frozen data: everything else in Gistline is written in these terms.
+
+Imports nothing of ours and no third-party package, so every room may use it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import NewType
+from uuid import UUID
+
+FrameId = NewType("FrameId", UUID)
+WindowId = NewType("WindowId", UUID)
+ReportId = NewType("ReportId", UUID)
+
+
+class FrameState(StrEnum):
+    """Life of an accepted frame: ``pending -> running -> inspected | failed | expired``."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    INSPECTED = "inspected"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+FINAL_STATES: frozenset[FrameState] = frozenset({FrameState.INSPECTED, FrameState.FAILED, FrameState.EXPIRED})
+
+
+class VerdictKind(StrEnum):
+    """What a sorting gate does with the part that the frame shows."""
+
+    OK = "ok"
+    NG = "ng"
+    REINSPECT = "reinspect"
+
+
+class Placement(StrEnum):
+    """Where in a report's prompt a finding was counted; every finding of a window has exactly one."""
+
+    ROW = "row"
+    AGGREGATE = "aggregate"
+    TOTALS = "totals"
+    DEFERRED = "deferred"
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Axis-aligned rectangle in pixels of the original image; ``x``, ``y`` is its upper left corner."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Centre ``(x, y)`` in pixels of the original image."""
+        return self.x + self.w / 2, self.y + self.h / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One object that a detector saw: class name, confidence in [0, 1] and its box."""
+
+    label: str
+    confidence: float
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Decision about one frame and, in one sentence, the rule that made it."""
+
+    kind: VerdictKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What really runs: taken from the compiled engine, not from the request that made it.
+
+    ``precision`` names what most of the convolutions execute in (``"INT8"``, ``"BF16"``, ``"FP32"``);
+    ``int8_convolutions`` of ``convolutions`` is how many do so in INT8. ``weights_sha256`` is the digest
+    of the model file. ``input_size`` is ``(height, width)`` in pixels.
+    """
+
+    model: str
+    weights_sha256: str
+    runtime: str
+    device: str
+    precision: str
+    labels: tuple[str, ...]
+    input_size: tuple[int, int]
+    convolutions: int
+    int8_convolutions: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens of one LLM call, as billed. ``input_tokens`` is the uncached remainder only (Anthropic's meaning)."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+    @property
+    def total_input_tokens(self) -> int:
+        """All tokens that went in: uncached, read from the cache and written to it."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_5m_tokens + self.cache_write_1h_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSize:
+    """Width and height of an image in pixels."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A stored detection with the place and time a report speaks of.
+
+    ``finding_id`` is the database key; ``captured_at`` is timezone-aware UTC; ``severity`` is 1 (cosmetic) to 3
+    (the part is lost).
+    """
+
+    finding_id: int
+    frame_id: FrameId
+    camera: str
+    line: str
+    label: str
+    confidence: float
+    box: Box
+    severity: int
+    captured_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An exact amount in US dollars and whether anybody was really billed."""
+
+    usd: Decimal
+    simulated: bool

@@ -1,0 +1,111 @@
+"""Errors that a user can act on: what was wrong, what is allowed, what cures it.
+
+Each class carries the HTTP status that the API answers with and whether doing the same thing again may help, so that
+one handler at each door serves them all.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GistlineError(Exception):
+    """Base of all of ours. ``ids`` names the rows concerned, for logs and problem responses."""
+
+    status_code: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, message: str, *, cure: str = "", **ids: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cure = cure
+        self.ids = {key: str(value) for key, value in ids.items()}
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.cure}".strip()
+
+
+class SettingsError(GistlineError):
+    """A setting is missing, unknown or out of its bounds."""
+
+    title = "Wrong setting"
+
+
+class ImageRejected(GistlineError):
+    """The bytes are no image that may be inspected (wrong type, truncated, damaged)."""
+
+    status_code = 422
+    title = "Image rejected"
+
+
+class ImageTooLarge(GistlineError):
+    """More bytes or pixels than the limits allow."""
+
+    status_code = 413
+    title = "Image too large"
+
+
+class RequestRejected(GistlineError):
+    """The request's fields, not its image, are wrong."""
+
+    status_code = 422
+    title = "Request rejected"
+
+
+class NotAuthenticated(GistlineError):
+    """No key, or one that is unknown or revoked."""
+
+    status_code = 401
+    title = "Not authenticated"
+
+
+class NotFound(GistlineError):
+    """No such row, or not one that the caller may see."""
+
+    status_code = 404
+    title = "Not found"
+
+
+class Conflict(GistlineError):
+    """The frame key was used before for other bytes."""
+
+    status_code = 409
+    title = "Conflict"
+
+
+class ModelRejected(GistlineError):
+    """The model file does not fit what is understood, or does not hold what it promises."""
+
+    status_code = 500
+    title = "Model rejected"
+
+
+class EngineUnavailable(GistlineError):
+    """The detector cannot run. Nothing was looked at, so nothing may be reported as clean."""
+
+    status_code = 503
+    retryable = True
+    title = "Detector unavailable"
+
+
+class StorageUnavailable(GistlineError):
+    """The database, the frame store or the broker does not answer."""
+
+    status_code = 503
+    retryable = True
+    title = "Storage unavailable"
+
+
+class BudgetTooSmall(GistlineError):
+    """Not even the totals of a window fit into its token budget."""
+
+    title = "Token budget too small"
+
+
+class WriterFailed(GistlineError):
+    """The LLM refused, broke off or could not be reached."""
+
+    status_code = 502
+    retryable = True
+    title = "Report writer failed"

@@ -1,0 +1,1 @@
+"""From detections to findings, verdicts and groups: pure rules."""

@@ -1,0 +1,1 @@
+"""Frames' bytes: decoded within limits, stored by content."""

@@ -1,0 +1,1 @@
+"""From findings to a report: encodings, packing, prompt, tokens, the writer."""

@@ -1,0 +1,237 @@
+"""Every knob of the product in one frozen tree; each has a type, a unit, bounds and a sentence.
+
+Sources, strongest first: arguments, environment (``GISTLINE_DETECTION__MIN_CONFIDENCE=0.4``), a TOML file
+(``gistline.toml`` in the working directory, or the path in ``GISTLINE_CONFIG``), the defaults below. Nothing is read at
+import and there is no global instance: a door calls :func:`load_settings` once and hands the tree on.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings.exceptions import SettingsError as SourceError
+
+from gistline.errors import SettingsError
+
+CONFIG_VARIABLE = "GISTLINE_CONFIG"
+DEFAULT_CONFIG = Path("gistline.toml")
+
+
+def knob(
+    default: Any, sentence: str, *, unit: str = "", ge: float | None = None, le: float | None = None, **more: Any
+) -> Any:
+    """Declare one setting: its default, what it means, its unit and its bounds (both inclusive)."""
+    return Field(default, description=sentence, ge=ge, le=le, json_schema_extra={"unit": unit}, **more)
+
+
+class Section(BaseModel):
+    """A group of settings; unknown names are errors, so that a typo is not silently a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Keep(StrEnum):
+    """Whose bytes outlive the inspection."""
+
+    ALL = "all"
+    FINDINGS = "findings"
+    NOTHING = "nothing"
+
+
+class DatabaseSettings(Section):
+    """PostgreSQL: the truth."""
+
+    url: SecretStr = knob(
+        SecretStr(""), "SQLAlchemy or libpq URL of your PostgreSQL (14 or later); empty starts the embedded one."
+    )
+    pool_size: int = knob(5, "Connections that one process keeps open.", unit="connections", ge=1, le=100)
+    connect_timeout_s: int = knob(5, "Wait for a connection before the database counts as down.", unit="s", ge=1, le=60)
+    statement_timeout_s: int = knob(30, "Longest that one SQL statement may run.", unit="s", ge=1, le=3600)
+
+
+class RedisSettings(Section):
+    """Redis: the bell."""
+
+    url: SecretStr = knob(SecretStr(""), "URL of your Redis (6.2 or later); empty starts the embedded one.")
+    send_timeout_s: float = knob(1.0, "Socket time-out of a process that only sends.", unit="s", ge=0.1, le=30)
+    receive_timeout_s: float = knob(5.0, "Socket time-out of a worker that receives.", unit="s", ge=1, le=60)
+    connect_timeout_s: float = knob(2.0, "Longest wait for a connection.", unit="s", ge=0.1, le=30)
+
+
+class FrameSettings(Section):
+    """What may come in, and where its bytes live."""
+
+    store_url: str = knob("", "Where frame bytes live (file:///folder, s3://bucket/prefix); empty is a local folder.")
+    max_bytes: int = knob(20_000_000, "Largest image accepted.", unit="bytes", ge=1_000, le=500_000_000)
+    max_side: int = knob(12_000, "Longest side accepted.", unit="pixels", ge=64, le=65_535)
+    max_pixels: int = knob(50_000_000, "Most pixels accepted.", unit="pixels", ge=4_096, le=500_000_000)
+    min_side: int = knob(16, "Shortest side accepted.", unit="pixels", ge=1, le=1_024)
+    keep: Keep = knob(Keep.FINDINGS, "Whose bytes are kept after inspection: all, findings (NG, re-inspect), nothing.")
+    keep_days: int = knob(30, "Kept bytes are deleted after this.", unit="days", ge=1, le=3_650)
+    deadline_s: int = knob(
+        0, "A frame not inspected this long after it was accepted expires; 0 never.", unit="s", ge=0, le=604_800
+    )
+
+
+class DetectionSettings(Section):
+    """The detector."""
+
+    model: str = knob("", "Path of an ONNX detector; empty takes the bundled circuit-board detector.")
+    runtime: Literal["openvino"] = knob("openvino", "What runs the model: openvino (CPU).")
+    precision: Literal["int8", "fp32"] = knob("int8", "Which of the bundled model's files runs.")
+    streams: int = knob(0, "Inferences in flight at once on a CPU; 0 lets the runtime choose.", ge=0, le=64)
+    min_confidence: float = knob(0.25, "Detections below this are dropped.", ge=0.001, le=1.0)
+    nms_iou: float = knob(
+        0.5, "Of two boxes of one class that overlap more, the weaker goes.", unit="IoU", ge=0.05, le=1.0
+    )
+    max_detections: int = knob(300, "Most detections kept of one frame, strongest first.", ge=1, le=10_000)
+
+
+class VerdictSettings(Section):
+    """From detections to OK, NG or re-inspect."""
+
+    ng_confidence: float = knob(0.5, "A finding at or above this makes the frame NG.", ge=0.0, le=1.0)
+    severities: dict[str, Annotated[int, Field(ge=1, le=3)]] = Field(
+        default_factory=lambda: {"open": 3, "short": 3, "mousebite": 2, "spur": 2, "copper": 2, "pin-hole": 1},
+        description="Severity of each class, 1 (cosmetic) to 3 (the part is lost); others count as 2.",
+        json_schema_extra={"unit": "1..3"},
+    )
+
+
+class FleetSettings(Section):
+    """The queue, its leases and its sweeps (figures: docs/architecture.md)."""
+
+    batch_size: int = knob(16, "Most frames in one claim and one engine batch.", unit="frames", ge=1, le=256)
+    drain_s: float = knob(1.5, "Longest that one message keeps a worker busy.", unit="s", ge=0.1, le=10)
+    lease_s: float = knob(60.0, "A claimed frame not finished within this is given to another.", unit="s", ge=1, le=900)
+    max_attempts: int = knob(2, "A frame whose worker died or failed this often is failed.", ge=1, le=20)
+    retry_backoff_s: float = knob(2.0, "Wait before the second attempt; doubles each time.", unit="s", ge=0, le=600)
+    sweep_interval_s: float = knob(1.0, "Pause between two sweeps.", unit="s", ge=0.2, le=60)
+    ring_again_s: float = knob(4.0, "A frame pending this long without a bell is rung again.", unit="s", ge=0.5, le=300)
+    bell_frames: int = knob(16, "Most frame ids in one message.", unit="frames", ge=1, le=256)
+    detect_visibility_s: int = knob(60, "Unacknowledged detect messages return after this.", unit="s", ge=5, le=3600)
+    report_visibility_s: int = knob(900, "Unacknowledged report messages return after this.", unit="s", ge=30, le=14400)
+    report_concurrency: int = knob(2, "Reports written at once by one report worker.", ge=1, le=64)
+
+
+class ApiSettings(Section):
+    """The HTTP door."""
+
+    host: str = knob("127.0.0.1", "Address that the API listens on.")
+    port: int = knob(8080, "Port that the API listens on; 0 takes a free one.", ge=0, le=65_535)
+    max_images: int = knob(64, "Most images in one request.", unit="images", ge=1, le=1_000)
+    max_request_bytes: int = knob(200_000_000, "Largest request body.", unit="bytes", ge=10_000, le=2_000_000_000)
+
+
+class ReportSettings(Section):
+    """Windows, budgets and the writer."""
+
+    window_minutes: int = knob(15, "Length of a report window, aligned to midnight UTC.", unit="min", ge=1, le=1_440)
+    grace_s: float = knob(5.0, "Wait after a window's end before it closes.", unit="s", ge=0, le=3_600)
+    token_budget: int = knob(
+        1_500, "Most input tokens that a window's prompt may take.", unit="tokens", ge=200, le=90_000
+    )
+    max_output_tokens: int = knob(700, "Most tokens that the written report may take.", unit="tokens", ge=50, le=20_000)
+    writer: Literal["auto", "anthropic", "offline"] = knob(
+        "auto", "Who writes: anthropic (the LLM), offline (no network), auto (the LLM when there is a key)."
+    )
+    model: str = knob("claude-haiku-5-5", "Model that writes, and whose prices the offline writer quotes.")
+    base_url: str = knob("", "Address of the Messages API; empty is the SDK's default.")
+    timeout_s: float = knob(60.0, "Longest that one LLM call may take.", unit="s", ge=1, le=600)
+    max_attempts: int = knob(5, "A window whose report failed this often is given up.", ge=1, le=50)
+    lease_s: float = knob(
+        300.0, "A report not written within this is given to another worker.", unit="s", ge=10, le=3600
+    )
+    retry_backoff_s: float = knob(5.0, "Wait before the second attempt; doubles each time.", unit="s", ge=0, le=3600)
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GISTLINE_", env_nested_delimiter="__", frozen=True, extra="forbid", populate_by_name=True
+    )
+
+    data_dir: Path = knob(Path(".data"), "Folder of the embedded servers, frames and logs.")
+    anthropic_api_key: SecretStr = knob(
+        SecretStr(""),
+        "Key of the Messages API; without one the offline writer writes.",
+        validation_alias=AliasChoices("anthropic_api_key", "ANTHROPIC_API_KEY", "GISTLINE_ANTHROPIC_API_KEY"),
+    )
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    frames: FrameSettings = FrameSettings()
+    detection: DetectionSettings = DetectionSettings()
+    verdict: VerdictSettings = VerdictSettings()
+    fleet: FleetSettings = FleetSettings()
+    api: ApiSettings = ApiSettings()
+    reports: ReportSettings = ReportSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the TOML file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_path())
+
+
+def config_path() -> Path:
+    """Path of the TOML file that would be read, whether it exists or not."""
+    return Path(os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings once.
+
+    Raises:
+        SettingsError: a named file is missing or no TOML, or a value is unknown or out of bounds; names each one.
+
+    """
+    if os.environ.get(CONFIG_VARIABLE) and not config_path().is_file():
+        raise SettingsError(
+            f"{CONFIG_VARIABLE} names {config_path()}, which is no file.", cure="Create it or unset it."
+        )
+    _refuse_unknown_variables()
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise SettingsError(_explain(error), cure="'gistline settings' lists every name with its bounds.") from error
+    except (SourceError, ValueError) as error:
+        raise SettingsError(
+            f"The settings cannot be read: {error}.", cure=f"Mend {config_path()} or the environment."
+        ) from error
+
+
+def _refuse_unknown_variables() -> None:
+    """Pydantic ignores environment variables of the prefix that name no section; a typo there must not pass."""
+    known = {CONFIG_VARIABLE, "GISTLINE_ANTHROPIC_API_KEY"}
+    sections = {f"GISTLINE_{name.upper()}" for name in Settings.model_fields}
+    for variable in os.environ:
+        if not variable.startswith("GISTLINE_") or variable in known:
+            continue
+        if variable.split("__")[0] not in sections:
+            raise SettingsError(f"{variable} names no setting.", cure="'gistline settings' lists every name.")
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        name = ".".join(str(part) for part in problem["loc"])
+        shown = "***" if any(word in name for word in ("key", "url")) else repr(problem.get("input"))
+        lines.append(f"{name} = {shown}: {problem['msg']}")
+    return "Wrong settings: " + "; ".join(lines) + "."

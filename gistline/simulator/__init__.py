@@ -1,0 +1,1 @@
+"""Circuit boards with planted, labelled defects, and the cameras that look at them."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: tables, sessions and the queries of each aggregate."""
