@@ -1,0 +1,96 @@
+"""Connections: one engine for each process, short transactions, time-outs everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from gistline.errors import SettingsError, StorageUnavailable
+from gistline.settings import DatabaseSettings
+
+Sessions = sessionmaker[Session]
+
+
+def open_database(settings: DatabaseSettings) -> Sessions:
+    """Make the process's session factory; connects at first use, so call it after a fork.
+
+    Raises:
+        SettingsError: the URL is empty or not one of PostgreSQL.
+
+    """
+    return sessionmaker(_engine(settings), expire_on_commit=False)
+
+
+def close_database(sessions: Sessions) -> None:
+    """Close the pool's connections."""
+    bind = sessions.kw["bind"]
+    if isinstance(bind, Engine):
+        bind.dispose()
+
+
+@contextmanager
+def transaction(sessions: Sessions) -> Iterator[Session]:
+    """One transaction: commits at the end, rolls back on any error.
+
+    Raises:
+        StorageUnavailable: the database does not answer or broke the connection off.
+
+    """
+    try:
+        with sessions.begin() as session:
+            yield session
+    except OperationalError as error:
+        raise StorageUnavailable(
+            f"The database does not answer: {str(error.orig).strip()}.", cure="Is PostgreSQL up? See 'gistline doctor'."
+        ) from error
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise StorageUnavailable("The database broke the connection off.", cure="Try again.") from error
+
+
+def _engine(settings: DatabaseSettings) -> Engine:
+    raw = settings.url.get_secret_value()
+    if not raw:
+        raise SettingsError(
+            "database.url is empty.", cure="Set GISTLINE_DATABASE__URL, or use 'gistline up' for the embedded server."
+        )
+    return create_engine(
+        sqlalchemy_url(raw),
+        pool_size=settings.pool_size,
+        max_overflow=settings.pool_size,
+        pool_timeout=settings.connect_timeout_s,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": settings.connect_timeout_s,
+            "options": f"-c statement_timeout={settings.statement_timeout_s * 1000} -c timezone=UTC",
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+        },
+    )
+
+
+def sqlalchemy_url(raw: str) -> str:
+    """Accept libpq's ``postgresql://`` and name the driver that we use.
+
+    Raises:
+        SettingsError: no URL, or one of another database.
+
+    """
+    try:
+        url = make_url(raw)
+    except ArgumentError as error:
+        raise SettingsError(
+            "database.url is no URL.", cure="Write postgresql://user:password@host:5432/name."
+        ) from error
+    if url.get_backend_name() not in {"postgresql", "postgres"}:
+        raise SettingsError(
+            f"database.url names {url.get_backend_name()!r}; only PostgreSQL is served.",
+            cure="Write postgresql://user:password@host:5432/name.",
+        )
+    return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)

@@ -1,0 +1,29 @@
+"""How a migration runs: one at a time (advisory lock), never waiting long for a table lock."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import create_engine, text
+
+from gistline.storage.tables import Base
+
+ADVISORY_LOCK = 7_161_234_001
+"""Any number that no other program of the database uses; held for the length of the upgrade."""
+
+
+def run() -> None:
+    """Connect, take the lock, run the revisions in one transaction."""
+    engine = create_engine(context.config.attributes["url"])
+    try:
+        with engine.begin() as connection:
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
+            connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+            context.configure(
+                connection=connection, target_metadata=Base.metadata, compare_type=True, compare_server_default=True
+            )
+            context.run_migrations()
+    finally:
+        engine.dispose()
+
+
+run()
