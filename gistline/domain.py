@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import NewType
+from typing import Any, NewType
 from uuid import UUID
 
 FrameId = NewType("FrameId", UUID)
@@ -140,6 +140,55 @@ class Finding:
     box: Box
     severity: int
     captured_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FindingGroup:
+    """All findings of one camera and one class in a report window, in canonical order; never empty.
+
+    ``severity`` is the gravest of its findings, the confidences are shares in [0, 1], ``first`` and ``last`` are the
+    earliest and latest capture.
+    """
+
+    camera: str
+    label: str
+    findings: tuple[Finding, ...]
+    severity: int
+    mean_confidence: float
+    max_confidence: float
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCounts:
+    """How many frames of a window went which way; ``ng`` and ``reinspect`` are verdicts on inspected frames."""
+
+    inspected: int = 0
+    ng: int = 0
+    reinspect: int = 0
+    failed: int = 0
+    expired: int = 0
+
+    @property
+    def total(self) -> int:
+        """Frames that reached an end: inspected, failed and expired."""
+        return self.inspected + self.failed + self.expired
+
+
+@dataclass(frozen=True, slots=True)
+class PriceVector:
+    """The price list of one model as it was applied, with the version of the data it came from.
+
+    ``rates`` maps a rate's name (``"input_mtok"``, US dollars per million tokens) to its price in decimal text, or for a
+    tiered rate to ``{"base": ..., "tiers": [{"start": tokens, "price": ...}]}``: above ``start`` input tokens the
+    whole request pays the tier's price.
+    """
+
+    model: str
+    source: str
+    source_version: str
+    rates: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

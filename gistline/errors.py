@@ -104,8 +104,19 @@ class BudgetTooSmall(GistlineError):
 
 
 class WriterFailed(GistlineError):
-    """The LLM refused, broke off or could not be reached."""
+    """The LLM broke off, was overloaded or could not be reached; ``retry_after_s`` is the wait that it asked for."""
 
     status_code = 502
     retryable = True
     title = "Report writer failed"
+
+    def __init__(self, message: str, *, cure: str = "", retry_after_s: float | None = None, **ids: object) -> None:
+        super().__init__(message, cure=cure, **ids)
+        self.retry_after_s = retry_after_s
+
+
+class WriterRefused(WriterFailed):
+    """The LLM will not answer this request, however often it is sent: wrong key, unknown model, unusable answer."""
+
+    retryable = False
+    title = "Report writer refused"

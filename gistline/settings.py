@@ -139,7 +139,11 @@ class ReportSettings(Section):
     window_minutes: int = knob(15, "Length of a report window, aligned to midnight UTC.", unit="min", ge=1, le=1_440)
     grace_s: float = knob(5.0, "Wait after a window's end before it closes.", unit="s", ge=0, le=3_600)
     token_budget: int = knob(
-        1_500, "Most input tokens that a window's prompt may take.", unit="tokens", ge=200, le=90_000
+        4_000,
+        "Most input tokens that a window's prompt may take: an upper bound from its bytes, not an estimate.",
+        unit="tokens",
+        ge=200,
+        le=90_000,
     )
     max_output_tokens: int = knob(700, "Most tokens that the written report may take.", unit="tokens", ge=50, le=20_000)
     writer: Literal["auto", "anthropic", "offline"] = knob(
@@ -153,6 +157,7 @@ class ReportSettings(Section):
         300.0, "A report not written within this is given to another worker.", unit="s", ge=10, le=3600
     )
     retry_backoff_s: float = knob(5.0, "Wait before the second attempt; doubles each time.", unit="s", ge=0, le=3600)
+    ring_again_s: float = knob(30.0, "A window due this long without a bell is rung again.", unit="s", ge=1, le=3600)
 
 
 class Settings(BaseSettings):
