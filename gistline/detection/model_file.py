@@ -1,0 +1,163 @@
+"""Reads a detector's ONNX file and refuses, before anything runs, one that would be misunderstood.
+
+Understood is what ultralytics' exporter writes for YOLOv8 and YOLO11 detection: one float32 RGB input
+``[batch, 3, height, width]`` scaled to 0..1, one output ``[batch, 4 + classes, anchors]`` without built-in NMS, and the
+class names in the metadata property ``names``.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from gistline.errors import ModelRejected
+from gistline.settings import DetectionSettings
+
+BUNDLED: Final = {"fp32": "pcb.onnx", "int8": "pcb.int8.onnx"}
+UNDERSTOOD: Final = (
+    "Understood: one float32 input [batch, 3, height, width], one output [batch, 4 + classes, anchors] and the class "
+    "names in the metadata property 'names' (ultralytics: export(format='onnx', nms=False))."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A detector's file, read and checked.
+
+    ``input_size`` is ``(height, width)`` in pixels; ``quantised_convolutions`` of ``convolutions`` take both their
+    input and their weights from a DequantizeLinear, that is, are meant to run in INT8.
+    """
+
+    name: str
+    sha256: str
+    labels: tuple[str, ...]
+    input_size: tuple[int, int]
+    convolutions: int
+    quantised_convolutions: int
+    content: bytes = field(repr=False)
+
+
+def load_model(settings: DetectionSettings) -> ModelFile:
+    """Read the file that the settings name, or the bundled one of the precision wished.
+
+    Raises:
+        ModelRejected: the file is missing, damaged, or of a layout that is not understood.
+
+    """
+    return read_model(Path(settings.model) if settings.model else bundled_path(settings.precision))
+
+
+def bundled_path(precision: str) -> Path:
+    """Path of the bundled circuit-board detector; ``precision`` is ``"fp32"`` or ``"int8"``.
+
+    Raises:
+        ModelRejected: no such precision is bundled, or the installation lacks its file.
+
+    """
+    if precision not in BUNDLED:
+        raise ModelRejected(f"No detector is bundled in {precision!r}.", cure=f"Choose one of {sorted(BUNDLED)}.")
+    path = Path(str(files("gistline.detection"))) / "weights" / BUNDLED[precision]
+    if not path.is_file():
+        raise ModelRejected(
+            f"The bundled detector {path.name} is missing from the installation.",
+            cure="Install Gistline again, or name a model (GISTLINE_DETECTION__MODEL).",
+        )
+    return path
+
+
+def read_model(path: Path) -> ModelFile:
+    """Read and check one ONNX file.
+
+    Raises:
+        ModelRejected: says what was seen in the file and what is understood.
+
+    """
+    content = _read_bytes(path)
+    model = _parse(path.name, content)
+    labels = _labels(path.name, model)
+    input_size = _input_size(path.name, model)
+    _check_output(path.name, model, len(labels))
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    dequantised = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    return ModelFile(
+        name=path.name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        labels=labels,
+        input_size=input_size,
+        convolutions=len(convolutions),
+        quantised_convolutions=sum(dequantised.issuperset(node.input[:2]) for node in convolutions),
+        content=content,
+    )
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelRejected(
+            f"The model file {path} cannot be read: {error.strerror or error}.",
+            cure="Check the path in GISTLINE_DETECTION__MODEL.",
+        ) from error
+
+
+def _parse(name: str, content: bytes) -> Any:
+    try:
+        model = onnx.load_model_from_string(content)
+    except DecodeError as error:
+        raise ModelRejected(f"{name} is no ONNX file ({len(content)} bytes).", cure=UNDERSTOOD) from error
+    if not model.graph.node:
+        raise ModelRejected(f"{name} holds no ONNX graph ({len(content)} bytes).", cure=UNDERSTOOD)
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise ModelRejected(f"{name} keeps its weights in other files.", cure="Save it as one file.")
+    return model
+
+
+def _labels(name: str, model: Any) -> tuple[str, ...]:
+    """Class names in the order of the score rows; the property is a dict or list written as a Python literal."""
+    written = {entry.key: entry.value for entry in model.metadata_props}.get("names", "")
+    try:
+        names = ast.literal_eval(written)
+        ordered = [names[key] for key in sorted(names, key=int)] if isinstance(names, dict) else list(names)
+        indices = sorted(int(key) for key in names) if isinstance(names, dict) else range(len(ordered))
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise ModelRejected(f"{name} has names = {written[:80]!r}.", cure=UNDERSTOOD) from error
+    if not ordered or list(indices) != list(range(len(ordered))) or not all(isinstance(n, str) and n for n in ordered):
+        raise ModelRejected(f"{name} has names = {written[:80]!r}.", cure=UNDERSTOOD)
+    return tuple(ordered)
+
+
+def _input_size(name: str, model: Any) -> tuple[int, int]:
+    initialisers = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initialisers]
+    shapes = [_shape(value) for value in inputs]
+    one = len(shapes) == 1 and len(shapes[0]) == 4 and inputs[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    if not one or shapes[0][1] != 3 or not all(isinstance(side, int) and side > 0 for side in shapes[0][2:]):
+        seen = ", ".join(f"{value.name} {_kind(value)} {shape}" for value, shape in zip(inputs, shapes, strict=True))
+        raise ModelRejected(f"{name} takes {seen or 'no input'}.", cure=UNDERSTOOD)
+    return int(shapes[0][2]), int(shapes[0][3])
+
+
+def _check_output(name: str, model: Any, classes: int) -> None:
+    outputs = list(model.graph.output)
+    shapes = [_shape(value) for value in outputs]
+    if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][1] != 4 + classes:
+        seen = ", ".join(f"{value.name} {shape}" for value, shape in zip(outputs, shapes, strict=True))
+        raise ModelRejected(f"{name} names {classes} classes and answers {seen or 'nothing'}.", cure=UNDERSTOOD)
+
+
+def _shape(value: Any) -> list[int | str]:
+    """Dimensions as written: numbers, or names ('?' where there is none) of the dynamic ones."""
+    return [
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in value.type.tensor_type.shape.dim
+    ]
+
+
+def _kind(value: Any) -> str:
+    return str(onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)).lower()

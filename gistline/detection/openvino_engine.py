@@ -1,0 +1,220 @@
+"""The CPU runtime: OpenVINO. The only file that imports it, and only when an engine is opened."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gistline.detection.model_file import ModelFile
+from gistline.domain import EngineInfo
+from gistline.errors import EngineUnavailable, ModelRejected
+
+FloatPrecision = Literal["f32", "bf16"]
+
+_NAMES: Final = {"i8": "INT8", "u8": "INT8", "f32": "FP32", "f16": "FP16", "bf16": "BF16"}
+_LEAST_INT8_SHARE: Final = 0.5
+"""Below this share of the quantised convolutions the engine would be an INT8 engine in name only."""
+
+
+class _Running(NamedTuple):
+    """A started request and the pixels that it reads, which must outlive it."""
+
+    request: Any
+    pixels: NDArray[np.uint8]
+
+
+class OpenVinoEngine:
+    """One compiled model and a pool of infer requests, one more than streams so that none waits for the next image.
+
+    Batch 1 on every stream: on a CPU larger batches do not help at 640 pixels. Normalisation and the change of layout
+    are part of the compiled graph, and images are read where they lie.
+    """
+
+    def __init__(
+        self,
+        model: ModelFile,
+        *,
+        streams: int = 0,
+        float_precision: FloatPrecision = "f32",
+        cache_dir: Path | None = None,
+    ) -> None:
+        """Compile for this machine's CPU.
+
+        Args:
+            model: the checked file.
+            streams: inferences in flight at once; 0 lets the runtime choose (its throughput hint).
+            float_precision: what runs unquantised. OpenVINO's own default is bf16 where the CPU has it, whose eight
+                bits of mantissa place a box edge near 640 only to within 4 pixels: hence f32.
+            cache_dir: folder where the compiled model is kept for the next start.
+
+        Raises:
+            EngineUnavailable: OpenVINO cannot be loaded.
+            ModelRejected: the file does not compile, or its quantised convolutions would not run in INT8.
+
+        """
+        compiled = _compile(model, _options(streams, float_precision, cache_dir))
+        self._info = _read_info(model, compiled)
+        _refuse_silent_fallback(model, self._info)
+        self._in_flight = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(self._in_flight + 1):
+            self._idle.put(compiled.create_infer_request())
+        self._open = True
+
+    @property
+    def info(self) -> EngineInfo:
+        """Read from the compiled model."""
+        return self._info
+
+    @property
+    def in_flight(self) -> int:
+        """Number of streams."""
+        return self._in_flight
+
+    def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """``[n, height, width, 3]`` -> ``[n, 4 + classes, anchors]``; n is at least 1."""
+        return np.stack(list(self.stream(batch)))
+
+    def stream(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+        """Yield predictions in order; a request that is done starts on the next image before its result goes out."""
+        running: deque[_Running] = deque()
+        try:
+            for image in images:
+                request, done = self._take(running)
+                running.append(self._start(request, image))
+                if done is not None:
+                    yield done
+            while running:
+                request, done = self._finish(running)
+                self._idle.put(request)
+                yield done
+        finally:
+            for left in running:
+                with suppress(RuntimeError):
+                    left.request.wait()
+                self._idle.put(left.request)
+
+    def close(self) -> None:
+        """Free the compiled model. No call may be running."""
+        self._open = False
+        while not self._idle.empty():
+            self._idle.get_nowait()
+
+    def _take(self, running: deque[_Running]) -> tuple[Any, NDArray[np.float32] | None]:
+        """An idle request or, when there is none, this call's oldest with its result.
+
+        A call waits for other threads' requests only while it holds none itself, so two calls cannot block each other.
+        """
+        if not self._open:
+            raise EngineUnavailable("The detector was closed.", cure="Open it again.")
+        try:
+            return self._idle.get(block=not running), None
+        except Empty:
+            return self._finish(running)
+
+    def _start(self, request: Any, image: NDArray[np.uint8]) -> _Running:
+        import openvino
+
+        # A read-only or strided array cannot be shared with the runtime and is copied.
+        pixels = np.require(image[None], requirements=["C", "W"])
+        try:
+            request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
+            request.start_async()
+        except (RuntimeError, ValueError) as error:
+            self._idle.put(request)
+            raise EngineUnavailable(f"OpenVINO refused an image {list(image.shape)}: {error}") from error
+        return _Running(request, pixels)
+
+    def _finish(self, running: deque[_Running]) -> tuple[Any, NDArray[np.float32]]:
+        """Wait for the oldest request; its result is copied, since the next image overwrites it."""
+        request = running.popleft().request
+        try:
+            request.wait()
+            return request, np.array(request.get_output_tensor(0).data[0], dtype=np.float32)
+        except RuntimeError as error:
+            self._idle.put(request)
+            raise EngineUnavailable(f"OpenVINO failed in the middle of an inference: {error}") from error
+
+
+def _options(streams: int, float_precision: FloatPrecision, cache_dir: Path | None) -> dict[str, Any]:
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": float_precision}
+    if streams:
+        options["NUM_STREAMS"] = streams
+    if cache_dir is not None:
+        options["CACHE_DIR"] = str(cache_dir)
+    return options
+
+
+def _compile(model: ModelFile, options: dict[str, Any]) -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineUnavailable(f"OpenVINO cannot be loaded: {error}.", cure="pip install openvino") from error
+    core = openvino.Core()
+    try:
+        return core.compile_model(_with_pixels_in(core.read_model(model.content, b""), model), "CPU", options)
+    except RuntimeError as error:
+        raise ModelRejected(
+            f"OpenVINO {openvino.get_version()} cannot compile {model.name}: {str(error).strip().splitlines()[-1]}",
+            cure="Export the model again with a dynamic batch, opset 13 to 20 and no built-in NMS.",
+        ) from error
+
+
+def _with_pixels_in(graph: Any, model: ModelFile) -> Any:
+    """Let the graph take uint8 ``[1, height, width, 3]`` and scale it to 0..1 itself."""
+    from openvino import Layout, Type
+    from openvino.preprocess import PrePostProcessor
+
+    processor = PrePostProcessor(graph)
+    processor.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
+    processor.input().model().set_layout(Layout("NCHW"))
+    processor.input().preprocess().convert_element_type(Type.f32).scale(255.0)
+    processor.output().tensor().set_element_type(Type.f32)
+    built = processor.build()
+    built.reshape([1, *model.input_size, 3])
+    return built
+
+
+def _read_info(model: ModelFile, compiled: Any) -> EngineInfo:
+    import openvino
+
+    precisions = _convolution_precisions(compiled)
+    most = max(precisions, key=lambda name: precisions[name]) if precisions else "FP32"
+    return EngineInfo(
+        model=model.name,
+        weights_sha256=model.sha256,
+        runtime=f"OpenVINO {openvino.get_version().split('-')[0]}",
+        device=str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip(),
+        precision=most,
+        labels=model.labels,
+        input_size=model.input_size,
+        convolutions=sum(precisions.values()),
+        int8_convolutions=precisions["INT8"],
+    )
+
+
+def _convolution_precisions(compiled: Any) -> Counter[str]:
+    """How many convolutions of the compiled graph execute in what; the runtime writes it on every node."""
+    counts: Counter[str] = Counter()
+    for node in compiled.get_runtime_model().get_ops():
+        facts = node.get_rt_info()
+        if facts["layerType"].astype(str) == "Convolution":
+            precision = facts["runtimePrecision"].astype(str)
+            counts[_NAMES.get(precision, precision.upper())] += 1
+    return counts
+
+
+def _refuse_silent_fallback(model: ModelFile, info: EngineInfo) -> None:
+    if info.int8_convolutions < _LEAST_INT8_SHARE * model.quantised_convolutions:
+        raise ModelRejected(
+            f"{model.name} holds {model.quantised_convolutions} quantised convolutions, of which {info.runtime} runs "
+            f"only {info.int8_convolutions} in INT8 on {info.device}.",
+            cure="Quantise it again with Gistline, or run the fp32 model.",
+        )
