@@ -174,6 +174,14 @@ class FrameRow(Base):
             postgresql_where=text("report_window_id IS NULL AND finished_at IS NOT NULL"),
         ),
         Index("ix_frames_kept", "finished_at", postgresql_where=text("bytes_stored AND finished_at IS NOT NULL")),
+        Index(
+            "ix_frames_suspect",
+            "priority",
+            "accepted_at",
+            "id",
+            postgresql_where=text("state = 'pending' AND (attempts > 0 OR error IS NOT NULL)"),
+        ),
+        Index("ix_frames_deadline", "expires_at", postgresql_where=text("state = 'pending' AND expires_at IS NOT NULL")),
         CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="running_has_lease"),
         CheckConstraint(
             "(state IN ('inspected', 'failed', 'expired')) = (finished_at IS NOT NULL)", name="final_has_end"
@@ -325,3 +333,16 @@ class LlmAttempt(Base):
     error: Mapped[str | None]
     sent_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
     settled_at: Mapped[datetime | None]
+
+
+class WorkerHeartbeat(Base):
+    """Last sign of life of a worker process; ``ready`` is false while it may take no work (``detail`` says why)."""
+
+    __tablename__ = "worker_heartbeats"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    ready: Mapped[bool]
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    beat_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    detail: Mapped[dict[str, Any]]

@@ -188,6 +188,20 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_frames_report_window_id"), "frames", ["report_window_id"], unique=False)
     op.create_index(
+        "ix_frames_suspect",
+        "frames",
+        ["priority", "accepted_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'pending' AND (attempts > 0 OR error IS NOT NULL)"),
+    )
+    op.create_index(
+        "ix_frames_deadline",
+        "frames",
+        ["expires_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'pending' AND expires_at IS NOT NULL"),
+    )
+    op.create_index(
         "ix_frames_running", "frames", ["lease_until"], unique=False, postgresql_where=sa.text("state = 'running'")
     )
     op.create_index(op.f("ix_frames_sha256"), "frames", ["sha256"], unique=False)
@@ -330,10 +344,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("finding_id", name=op.f("pk_report_findings")),
     )
     op.create_index(op.f("ix_report_findings_report_id"), "report_findings", ["report_id"], unique=False)
+    op.create_table(
+        "worker_heartbeats",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("ready", sa.Boolean(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("beat_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("detail", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_worker_heartbeats")),
+    )
 
 
 def downgrade() -> None:
     """Take back."""
+    op.drop_table("worker_heartbeats")
     op.drop_index(op.f("ix_report_findings_report_id"), table_name="report_findings")
     op.drop_table("report_findings")
     op.drop_table("verdicts")
