@@ -1,0 +1,143 @@
+"""The report writer that asks Claude. Nothing else in the product imports the Anthropic SDK, and only when it is used.
+
+The SDK's own retries are off: each call is one HTTP request, so that each has its row in the ledger and a retry is
+decided by whoever owns the window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gistline.errors import SettingsError, WriterFailed, WriterRefused
+from gistline.reports.answer import Attempt, Outcome, Writer, WrittenReport, read_report, read_usage
+from gistline.reports.offline import OfflineWriter
+from gistline.reports.prompt import Prompt
+from gistline.settings import ReportSettings, Settings
+
+if TYPE_CHECKING:
+    import anthropic
+    from anthropic import APIResponse, CallNext
+
+RETRYABLE = frozenset({408, 409, 429})
+"""Client errors that may pass when sent again; every 5xx may."""
+
+NOT_BILLED = frozenset({503, 529})
+"""Server errors that say that the request was never taken on; other 5xx may hide a finished, billed answer."""
+
+
+def open_writer(settings: Settings) -> Writer:
+    """Open the writer that the settings name; ``auto`` asks the LLM when there is a key, and works offline without.
+
+    Raises:
+        SettingsError: ``anthropic`` is asked for and there is no key.
+
+    """
+    key = settings.anthropic_api_key.get_secret_value()
+    chosen = settings.reports.writer
+    if chosen == "offline" or (chosen == "auto" and not key):
+        return OfflineWriter(settings.reports)
+    if not key:
+        raise SettingsError(
+            "reports.writer is 'anthropic' and there is no key.",
+            cure="Set ANTHROPIC_API_KEY, or reports.writer to 'offline'.",
+        )
+    return AnthropicWriter(key, settings.reports)
+
+
+class AnthropicWriter:
+    """Writes by one call of the Messages API."""
+
+    name = "anthropic"
+    simulated = False
+
+    def __init__(self, key: str, settings: ReportSettings) -> None:
+        import anthropic
+
+        self.model = settings.model
+        self._max_tokens = settings.max_output_tokens
+        self._client = anthropic.Anthropic(
+            api_key=key, base_url=settings.base_url or None, timeout=settings.timeout_s, max_retries=0
+        )
+
+    def write(self, prompt: Prompt, *, book: Callable[[Attempt], None]) -> WrittenReport:
+        """Send the prompt once and read the answer; see :class:`Writer`."""
+        import anthropic
+
+        client = self._client.with_middleware(_booking(book))
+        try:
+            response = client.messages.with_raw_response.create(
+                model=self.model,
+                max_tokens=self._max_tokens,
+                system=prompt.system,
+                messages=[{"role": "user", "content": prompt.user}],
+            )
+        except anthropic.APIStatusError as error:
+            raise _status_failure(error) from error
+        except anthropic.APIConnectionError as error:
+            raise WriterFailed(f"The Messages API was not reached or broke off: {_cause(error)}.") from error
+        if read_usage(response.text()) is None:
+            raise WriterFailed("The Messages API answered 200 with a body that is none of its messages.")
+        return read_report(response.text())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+
+def _booking(book: Callable[[Attempt], None]) -> Callable[[Any, CallNext], APIResponse[Any]]:
+    """Middleware that books one HTTP attempt, before the SDK reads the response or raises for it."""
+    import anthropic
+
+    def handle(request: Any, call_next: CallNext) -> APIResponse[Any]:
+        try:
+            response = call_next(request)
+        except anthropic.APIConnectionError as error:
+            book(Attempt(_unanswered(error), error=_cause(error)))
+            raise
+        book(_answered(response))
+        return response
+
+    return handle
+
+
+def _answered(response: APIResponse[Any]) -> Attempt:
+    status, body = response.status_code, response.text()
+    usage = read_usage(body) if status == 200 else None
+    if usage is not None:
+        outcome, error = Outcome.PAID, None
+    elif status < 400:
+        outcome, error = Outcome.UNKNOWN, f"HTTP {status} without usage: {body[:500]}"
+    else:
+        outcome = Outcome.REFUSED if status < 500 or status in NOT_BILLED else Outcome.UNKNOWN
+        error = f"HTTP {status}: {body[:500]}"
+    return Attempt(outcome, status, response.request_id, usage, body if usage else None, error)
+
+
+def _unanswered(error: anthropic.APIConnectionError) -> Outcome:
+    """A connection that was never made bought nothing; anything later may have."""
+    import httpx2
+
+    never_sent = isinstance(error.__cause__, (httpx2.ConnectError, httpx2.ConnectTimeout))
+    return Outcome.REFUSED if never_sent else Outcome.UNKNOWN
+
+
+def _status_failure(error: anthropic.APIStatusError) -> WriterFailed:
+    said = error.api_message or error.message
+    message = f"The Messages API answered {error.status_code}: {said.rstrip('.')}."
+    if error.status_code in RETRYABLE or error.status_code >= 500:
+        return WriterFailed(message, retry_after_s=_seconds(error.response.headers.get("retry-after")))
+    return WriterRefused(message, cure="Check the key, reports.model and reports.base_url.")
+
+
+def _seconds(header: str | None) -> float | None:
+    """``retry-after`` as seconds; a date or nonsense counts as absent, and our own back-off applies."""
+    try:
+        return max(0.0, float(header)) if header else None
+    except ValueError:
+        return None
+
+
+def _cause(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    return f"{type(cause).__name__}: {cause}".rstrip(". :")
