@@ -121,6 +121,21 @@ class FleetSettings(Section):
     bell_frames: int = knob(16, "Most frame ids in one message.", unit="frames", ge=1, le=256)
     detect_visibility_s: int = knob(60, "Unacknowledged detect messages return after this.", unit="s", ge=5, le=3600)
     report_visibility_s: int = knob(900, "Unacknowledged report messages return after this.", unit="s", ge=30, le=14400)
+    max_bells: int = knob(
+        1_000,
+        "Messages waiting in a queue above which no more are sent; the sweep rings later.",
+        unit="messages",
+        ge=10,
+        le=100_000,
+    )
+    loaders: int = knob(4, "Threads that fetch and decode frames while the engine runs.", unit="threads", ge=1, le=64)
+    heartbeat_s: float = knob(
+        3.0,
+        "Pause between two signs of life of a worker; silent for four of them it counts as dead.",
+        unit="s",
+        ge=0.2,
+        le=60,
+    )
     report_concurrency: int = knob(2, "Reports written at once by one report worker.", ge=1, le=64)
 
 
