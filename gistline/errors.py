@@ -53,6 +53,12 @@ class RequestRejected(GistlineError):
     title = "Request rejected"
 
 
+class FrameDamaged(GistlineError):
+    """The frame store holds other bytes than those that were accepted; asking again does not mend them."""
+
+    title = "Frame damaged"
+
+
 class NotAuthenticated(GistlineError):
     """No key, or one that is unknown or revoked."""
 

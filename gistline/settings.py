@@ -72,6 +72,13 @@ class FrameSettings(Section):
     """What may come in, and where its bytes live."""
 
     store_url: str = knob("", "Where frame bytes live (file:///folder, s3://bucket/prefix); empty is a local folder.")
+    fsync: bool = knob(
+        True, "Accept a frame only once its bytes survive a power cut; off is faster and loses the last seconds then."
+    )
+    s3_endpoint: str = knob("", "Address of an S3 server that is not Amazon's, such as http://minio:9000.")
+    s3_region: str = knob("us-east-1", "Region of the bucket.")
+    s3_access_key_id: SecretStr = knob(SecretStr(""), "Key id for S3; empty takes the machine's own AWS credentials.")
+    s3_secret_access_key: SecretStr = knob(SecretStr(""), "Secret that belongs to the key id.")
     max_bytes: int = knob(20_000_000, "Largest image accepted.", unit="bytes", ge=1_000, le=500_000_000)
     max_side: int = knob(12_000, "Longest side accepted.", unit="pixels", ge=64, le=65_535)
     max_pixels: int = knob(50_000_000, "Most pixels accepted.", unit="pixels", ge=4_096, le=500_000_000)
@@ -146,6 +153,8 @@ class ApiSettings(Section):
     port: int = knob(8080, "Port that the API listens on; 0 takes a free one.", ge=0, le=65_535)
     max_images: int = knob(64, "Most images in one request.", unit="images", ge=1, le=1_000)
     max_request_bytes: int = knob(200_000_000, "Largest request body.", unit="bytes", ge=10_000, le=2_000_000_000)
+    receive_timeout_s: float = knob(60.0, "Longest that one request body may take to arrive.", unit="s", ge=1, le=3_600)
+    clock_skew_s: int = knob(300, "How far captured_at may lie ahead of this clock.", unit="s", ge=0, le=86_400)
 
 
 class ReportSettings(Section):
