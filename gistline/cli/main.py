@@ -1,0 +1,106 @@
+"""The ``gistline`` command: a list of commands whose modules are imported only when they are called."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import NamedTuple
+
+import click
+
+from gistline.cli.invocation import Invocation, parse_overrides
+from gistline.cli.output import FAILED, INTERRUPTED, OK, exit_code, print_error
+from gistline.errors import GistlineError
+
+
+class Entry(NamedTuple):
+    """Module that holds a command as ``command``, and the command in one line."""
+
+    module: str
+    sentence: str
+
+
+COMMANDS: Mapping[str, Entry] = {
+    "demo": Entry("gistline.cli.demo", "Simulated cameras through the whole system, on this machine, in a minute."),
+    "up": Entry("gistline.cli.up", "Run the API, the workers and, where none are named, the servers."),
+    "detect": Entry("gistline.cli.detect", "Findings of image files, in this process, without any server."),
+    "submit": Entry("gistline.cli.submit", "Send image files to a running API."),
+    "reports": Entry("gistline.cli.reports", "Written reports, and what each is based on."),
+    "costs": Entry("gistline.cli.costs", "What the reports cost, beside what sending the images would have."),
+    "settings": Entry("gistline.cli.settings_cmd", "Every setting: value, origin, bounds, meaning."),
+    "db": Entry("gistline.cli.db", "Bring the database's tables to this version."),
+    "doctor": Entry("gistline.cli.doctor", "What this machine has, what is missing, and the cure."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        found = import_module(entry.module).command
+        if not isinstance(found, click.Command):
+            raise TypeError(f"{entry.module}.command is no click command")
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.sentence) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Change a setting, such as api.port=0.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(version("gistline"), message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context, /, *, pairs: tuple[str, ...], debug: bool) -> None:
+    """Camera frames in, the gist out, at a price known beforehand.
+
+    \b
+    Exit codes:
+      0  done
+      1  failed; the message says why and what cures it
+      2  wrong usage or input: an unknown option, a setting out of bounds, no image
+    """
+    invocation = context.ensure_object(Invocation)
+    invocation.debug = debug
+    invocation.overrides = parse_overrides(pairs)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    invocation = Invocation()
+    try:
+        result = cli.main(list(argv), prog_name="gistline", standalone_mode=False, obj=invocation)
+    except click.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except GistlineError as error:
+        if invocation.debug:
+            traceback.print_exc()
+        print_error(error)
+        return exit_code(error)
+    except ImportError as error:
+        if invocation.debug:
+            traceback.print_exc()
+        click.echo(f"Not everything is installed: {error}. Install Gistline again.", err=True)
+        return FAILED
+    return result if isinstance(result, int) else OK
+
+
+def main() -> None:
+    """Entry point of the installed script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,144 @@
+"""The whole system as child processes of one command: servers, API, workers, beat."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from gistline.embedded.processes import Program, tail, termination_raises
+from gistline.embedded.redis import free_port
+from gistline.embedded.servers import child_environment, servers
+from gistline.embedded.supervisor import Supervisor
+from gistline.errors import EngineUnavailable, SettingsError
+from gistline.settings import Settings
+from gistline.storage import migrate
+
+READY_WITHIN_S = 120.0
+POLL_S = 0.2
+HOPELESS = 3
+"""A program that ended this often before the system was ready will not get ready."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running system: ``settings`` name both servers and the real port, ``url`` is the API's address."""
+
+    settings: Settings
+    supervisor: Supervisor
+    url: str
+
+
+@contextmanager
+def running(settings: Settings, *, detect_workers: int = 1, say: Say, on_event: Say) -> Iterator[Stack]:
+    """Start everything, wait until ``GET /readyz`` answers 200, stop everything at the end.
+
+    ``say`` gets what is being waited for, ``on_event`` restarts. SIGTERM and Ctrl-C raise ``KeyboardInterrupt`` inside.
+    Call it in the main thread.
+
+    Raises:
+        SettingsError: the API's port is taken.
+        StorageUnavailable: a server does not start, or the data folder has another owner.
+        EngineUnavailable: a process keeps ending, or the system does not get ready in two minutes.
+
+    """
+    with termination_raises():
+        say("the servers")
+        with servers(_with_port(settings)) as complete:
+            say("the tables")
+            migrate.upgrade(complete.database.url.get_secret_value())
+            with Supervisor(on_event=on_event) as supervisor:
+                for program in programs(complete, detect_workers):
+                    supervisor.start(program)
+                stack = Stack(complete, supervisor, f"http://{_reachable(complete.api.host)}:{complete.api.port}")
+                _wait_until_ready(stack, say)
+                yield stack
+
+
+def programs(settings: Settings, detect_workers: int) -> list[Program]:
+    """The system's processes, in the order of their start; logs go to ``data_dir/logs``."""
+    environment = child_environment(settings)
+    modules: dict[str, tuple[str, ...]] = {
+        f"detect-{number}": ("workers", "detect") for number in range(1, detect_workers + 1)
+    }
+    modules |= {"report": ("workers", "report"), "beat": ("workers", "beat"), "api": ("api",)}
+    logs = settings.data_dir / "logs"
+    return [
+        Program(name, (sys.executable, "-P", "-m", *module), logs / f"{name}.log", env=environment)
+        for name, module in modules.items()
+    ]
+
+
+def _with_port(settings: Settings) -> Settings:
+    """Settings with a free port for 0; a taken one is refused here, or another program's answers would be ours."""
+    host, port = settings.api.host, settings.api.port
+    if port == 0:
+        return settings.model_copy(update={"api": settings.api.model_copy(update={"port": free_port()})})
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SettingsError(
+                f"api.host:api.port = {host}:{port} cannot be listened on: {error.strerror}.",
+                cure="Set GISTLINE_API__PORT to another port; 0 takes a free one.",
+            ) from error
+    return settings
+
+
+def _reachable(host: str) -> str:
+    """Address that reaches a server listening on ``host`` from this machine."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not listened on
+    return local.get(host, f"[{host}]" if ":" in host else host)
+
+
+def _wait_until_ready(stack: Stack, say: Say) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    missing = "the API"
+    while time.monotonic() < deadline:
+        say(missing)
+        hopeless = [name for name, failures in stack.supervisor.failures().items() if failures >= HOPELESS]
+        if hopeless:
+            log = stack.settings.data_dir / "logs" / f"{hopeless[0]}.log"
+            raise EngineUnavailable(
+                f"{hopeless[0]} ends as soon as it starts: {tail(log)}", cure=f"The whole log is {log}."
+            )
+        missing = ask_readiness(stack.settings) or ""
+        if not missing:
+            return
+        time.sleep(POLL_S)
+    raise EngineUnavailable(
+        f"Not ready after {READY_WITHIN_S:.0f} s: {missing}.",
+        cure=f"See the logs in {stack.settings.data_dir / 'logs'}.",
+    )
+
+
+def ask_readiness(settings: Settings) -> str | None:
+    """None when ``GET /readyz`` answers 200, else what is still missing, in words."""
+    host = _reachable(settings.api.host).strip("[]")
+    connection = http.client.HTTPConnection(host, settings.api.port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        body = response.read()
+    except (OSError, http.client.HTTPException):
+        return "the API"
+    finally:
+        connection.close()
+    return None if response.status == http.HTTPStatus.OK else _reason(body)
+
+
+def _reason(body: bytes) -> str:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return "the API's readiness"
+    return str(answer.get("detail") or answer) if isinstance(answer, dict) else str(answer)
