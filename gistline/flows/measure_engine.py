@@ -9,7 +9,12 @@ from itertools import cycle
 import numpy as np
 from numpy.typing import NDArray
 
-from gistline.detection.detector import Detector
+from gistline.detection.detector import Detector, open_detector
+from gistline.frames.decode import decode
+from gistline.frames.store import FrameStore
+from gistline.settings import Settings
+from gistline.storage.run_totals import kept_digests
+from gistline.storage.session import Sessions, transaction
 
 
 def engine_rate(detector: Detector, images: Sequence[NDArray[np.uint8]], *, seconds: float = 3.0) -> float:
@@ -35,3 +40,15 @@ def engine_rate(detector: Detector, images: Sequence[NDArray[np.uint8]], *, seco
     begun = time.perf_counter()
     detector.detect(feed())
     return fed / (time.perf_counter() - begun)
+
+
+def kept_frames_rate(sessions: Sessions, store: FrameStore, settings: Settings, *, frames: int = 32) -> float:
+    """:func:`engine_rate` of the settings' detector on frames whose bytes were kept; 0.0 when there are none."""
+    with transaction(sessions) as session:
+        digests = kept_digests(session, frames)
+    images = [decode(store.get(digest), settings.frames) for digest in digests]
+    if not images:
+        return 0.0
+    with open_detector(settings.detection) as detector:
+        detector.warm_up()
+        return engine_rate(detector, images)

@@ -89,7 +89,7 @@ def windows_open(session: Session) -> int:
 
 def report_totals(session: Session) -> ReportTotals:
     """Sum all reports; ``simulated`` is True unless a call was really billed."""
-    row: Row[tuple[int, int, int, Decimal, bool, int, Decimal]] = session.execute(
+    row: Row[int, int, int, Decimal, bool, int, Decimal] = session.execute(
         select(
             func.count(ReportRow.id),
             func.coalesce(func.sum(ReportRow.input_tokens), 0),
@@ -146,3 +146,9 @@ def richest_frame(session: Session) -> ShownFrame | None:
     )
     detections = [Detection(one.label, one.confidence, Box(one.x, one.y, one.w, one.h)) for one in found]
     return ShownFrame(frame_id=row[0], sha256=row[1], camera=row[2], detections=detections)
+
+
+def kept_digests(session: Session, limit: int) -> list[str]:
+    """SHA-256 of up to ``limit`` different frames whose bytes are in the store, in the order of their digests."""
+    found = select(FrameRow.sha256).where(FrameRow.bytes_stored).distinct().order_by(FrameRow.sha256).limit(limit)
+    return list(session.scalars(found))
