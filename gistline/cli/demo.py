@@ -23,8 +23,8 @@ from gistline.cli.output import errors, print_json
 from gistline.cli.stack import Stack, running
 from gistline.dispatch import CelerySender
 from gistline.errors import EngineUnavailable, RequestRejected
-from gistline.flows.close_windows import close_now
 from gistline.flows.add_camera import add_camera
+from gistline.flows.close_windows import close_now
 from gistline.settings import Keep, Settings
 from gistline.storage.run_totals import frame_totals, windows_open
 from gistline.storage.session import Sessions, close_database, open_database, transaction
