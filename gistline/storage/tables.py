@@ -181,7 +181,9 @@ class FrameRow(Base):
             "id",
             postgresql_where=text("state = 'pending' AND (attempts > 0 OR error IS NOT NULL)"),
         ),
-        Index("ix_frames_deadline", "expires_at", postgresql_where=text("state = 'pending' AND expires_at IS NOT NULL")),
+        Index(
+            "ix_frames_deadline", "expires_at", postgresql_where=text("state = 'pending' AND expires_at IS NOT NULL")
+        ),
         CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="running_has_lease"),
         CheckConstraint(
             "(state IN ('inspected', 'failed', 'expired')) = (finished_at IS NOT NULL)", name="final_has_end"

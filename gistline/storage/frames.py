@@ -1,0 +1,231 @@
+"""Frames as jobs: claim, give back, finish. One statement or a few each, all inside the caller's transaction.
+
+Who takes what is settled by ``FOR UPDATE SKIP LOCKED``; who finishes, by *first writer wins*: a frame that has a final
+state keeps it, so a worker that outlived its lease does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Self
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Table, TextClause, Update, Uuid, any_, bindparam, func, literal, select, text, update
+from sqlalchemy.orm import Session
+from sqlalchemy.sql import Select
+from sqlalchemy.sql.elements import BindParameter
+
+from gistline.domain import Detection, FrameState, Verdict, VerdictKind
+from gistline.storage.findings import Measure, NewFinding, NewVerdict, save_findings, save_verdicts
+from gistline.storage.tables import FrameRow
+
+# Written out, not bound: the planner must see the text of the partial indexes' conditions.
+PENDING: Final = text("frames.state = 'pending'")
+RUNNING: Final = text("frames.state = 'running'")
+NOT_FINAL: Final = text("frames.state IN ('pending', 'running')")
+FRESH: Final = text("(frames.attempts = 0 AND frames.error IS NULL)")
+SUSPECT: Final = text("(frames.attempts > 0 OR frames.error IS NOT NULL)")
+DUE: Final = text("frames.available_at <= now() AND (frames.expires_at IS NULL OR frames.expires_at > now())")
+
+QUEUE_ORDER: Final = (FrameRow.priority, FrameRow.accepted_at, FrameRow.id)
+"""Smallest ``priority`` first, then oldest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who claims and for how long; ``token`` names one batch of one worker."""
+
+    token: UUID
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedFrame:
+    """What a worker needs to know of a frame; ``attempts`` counts this one."""
+
+    id: UUID
+    sha256: str
+    attempts: int
+    priority: int
+    accepted_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one frame ended. One that was not inspected has the reason in ``error`` and never an OK verdict."""
+
+    frame_id: UUID
+    state: FrameState
+    verdict: Verdict
+    findings: Sequence[tuple[Detection, int]] = ()
+    """Each with its severity."""
+    error: str | None = None
+
+    @classmethod
+    def inspected(cls, frame_id: UUID, verdict: Verdict, findings: Sequence[tuple[Detection, int]]) -> Self:
+        """A detector looked at it."""
+        return cls(frame_id, FrameState.INSPECTED, verdict, findings)
+
+    @classmethod
+    def failed(cls, frame_id: UUID, reason: str) -> Self:
+        """Nobody could look at it: the part must be inspected again."""
+        return cls(frame_id, FrameState.FAILED, Verdict(VerdictKind.REINSPECT, reason), error=reason)
+
+    @classmethod
+    def expired(cls, frame_id: UUID, reason: str) -> Self:
+        """Nobody looked at it in time: the part must be inspected again."""
+        return cls(frame_id, FrameState.EXPIRED, Verdict(VerdictKind.REINSPECT, reason), error=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why claimed frames go back, and how often that may happen.
+
+    The wait before the second attempt is ``backoff_s`` seconds and doubles each time. ``counted`` is false when the
+    engine may have been at fault and not the frames.
+    """
+
+    reason: str
+    max_attempts: int
+    backoff_s: float
+    counted: bool = True
+
+
+def claim_fresh(session: Session, lease: Lease, *, limit: int, ids: Sequence[UUID] = ()) -> list[ClaimedFrame]:
+    """Claim pending frames that were never tried: those of ``ids`` first, the rest in queue order."""
+    claimed: list[ClaimedFrame] = []
+    if ids:
+        claimed = _claim(session, _pickable(FRESH).where(FrameRow.id == any_(uuids(ids))).limit(limit), lease)
+    if len(claimed) < limit:
+        claimed += _claim(session, _pickable(FRESH).limit(limit - len(claimed)), lease)
+    return claimed
+
+
+def claim_suspect(session: Session, lease: Lease) -> list[ClaimedFrame]:
+    """Claim one frame that was tried before: it runs alone, because it may be what brought its batch down."""
+    return _claim(session, _pickable(SUSPECT).limit(1), lease)
+
+
+def suspect_is_due(session: Session) -> bool:
+    """Whether :func:`claim_suspect` would find one."""
+    found = select(literal(1)).select_from(FrameRow).where(PENDING, SUSPECT, DUE).limit(1)
+    return session.execute(found).first() is not None
+
+
+def finish(session: Session, outcomes: Iterable[Outcome], *, token: UUID | None, measure: Measure) -> set[UUID]:
+    """Write the ends of frames that have none yet, with verdicts and findings.
+
+    Returns:
+        The ids written; the others were finished by somebody else, and theirs are the results that stand.
+
+    """
+    wanted = {outcome.frame_id: outcome for outcome in outcomes}
+    ours = [wanted[frame_id] for frame_id in _lock_open(session, wanted)]
+    if not ours:
+        return set()
+    _end(session, ours, token=token, engine_id=measure.engine_id)
+    save_verdicts(session, [NewVerdict(one.frame_id, one.verdict, one.error is None) for one in ours], measure)
+    save_findings(
+        session, [NewFinding(one.frame_id, seen, rank) for one in ours for seen, rank in one.findings], measure
+    )
+    return {one.frame_id for one in ours}
+
+
+def give_back(session: Session, ids: Sequence[UUID], token: UUID) -> None:
+    """Undo a claim as if it had never been: for a worker that leaves, or whose store is away."""
+    session.execute(_unclaim(ids).where(FrameRow.token == token, RUNNING).values(attempts=FrameRow.attempts - 1))
+
+
+def retry_or_fail(
+    session: Session, ids: Sequence[UUID], trouble: Trouble, *, token: UUID | None, measure: Measure
+) -> set[UUID]:
+    """Return running frames that went wrong to the queue, to be tried alone and later; those tried enough fail.
+
+    With a ``token``, only frames that are still claimed under it.
+
+    Returns:
+        The ids that failed.
+
+    """
+    held = select(FrameRow.id, FrameRow.attempts).where(FrameRow.id == any_(uuids(ids)), RUNNING)
+    if token is not None:
+        held = held.where(FrameRow.token == token)
+    tried = {row.id: row.attempts for row in session.execute(held.order_by(FrameRow.id).with_for_update())}
+    spent = [one for one, attempts in tried.items() if trouble.counted and attempts >= trouble.max_attempts]
+    again = [one for one in tried if one not in spent]
+    if again:
+        _put_off(session, again, trouble)
+    return finish(session, [Outcome.failed(one, trouble.reason) for one in spent], token=token, measure=measure)
+
+
+def uuids(ids: Iterable[UUID]) -> BindParameter[Sequence[UUID]]:
+    """One array parameter, so that the statement's text does not depend on how many there are."""
+    return bindparam(None, list(ids), type_=ARRAY(Uuid()))
+
+
+def _pickable(condition: TextClause) -> Select[UUID]:
+    return select(FrameRow.id).where(PENDING, condition, DUE).order_by(*QUEUE_ORDER).with_for_update(skip_locked=True)
+
+
+def _claim(session: Session, picked: Select[UUID], lease: Lease) -> list[ClaimedFrame]:
+    rows = picked.cte("picked")
+    claim = (
+        update(FrameRow)
+        .where(FrameRow.id == rows.c.id)
+        .values(
+            state=FrameState.RUNNING,
+            attempts=FrameRow.attempts + 1,
+            token=lease.token,
+            lease_until=func.now() + timedelta(seconds=lease.seconds),
+        )
+        .returning(FrameRow.id, FrameRow.sha256, FrameRow.attempts, FrameRow.priority, FrameRow.accepted_at)
+        .execution_options(synchronize_session=False)
+    )
+    claimed = [ClaimedFrame(*row) for row in session.execute(claim)]
+    return sorted(claimed, key=lambda frame: (frame.priority, frame.accepted_at, frame.id))
+
+
+def _unclaim(ids: Sequence[UUID]) -> Update:
+    return (
+        update(FrameRow)
+        .where(FrameRow.id == any_(uuids(ids)))
+        .values(state=FrameState.PENDING, lease_until=None, token=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _put_off(session: Session, ids: Sequence[UUID], trouble: Trouble) -> None:
+    attempts = FrameRow.attempts if trouble.counted else FrameRow.attempts - 1
+    wait = func.make_interval(0, 0, 0, 0, 0, 0, trouble.backoff_s * func.power(2, func.greatest(attempts - 1, 0)))
+    again = _unclaim(ids).values(attempts=attempts, available_at=func.now() + wait, error=trouble.reason)
+    session.execute(again)
+
+
+def _lock_open(session: Session, ids: Iterable[UUID]) -> Sequence[UUID]:
+    """Lock those that are not final, in one order for all workers, so that two of them cannot block each other."""
+    held = select(FrameRow.id).where(FrameRow.id == any_(uuids(ids)), NOT_FINAL).order_by(FrameRow.id)
+    return session.scalars(held.with_for_update()).all()
+
+
+def _end(session: Session, outcomes: Iterable[Outcome], *, token: UUID | None, engine_id: int | None) -> None:
+    table = FrameRow.__table__
+    assert isinstance(table, Table)  # noqa: S101 - narrows SQLAlchemy's declared type
+    end = (
+        update(table)
+        .where(table.c.id == bindparam("frame"))
+        .values(
+            state=bindparam("end"),
+            error=bindparam("reason"),
+            engine_id=bindparam("engine"),
+            token=token,
+            lease_until=None,
+            finished_at=func.now(),
+        )
+    )
+    rows = [
+        {"frame": one.frame_id, "end": one.state, "reason": one.error, "engine": None if one.error else engine_id}
+        for one in outcomes
+    ]
+    session.connection().execute(end, rows)
