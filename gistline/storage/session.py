@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from gistline.errors import SettingsError, StorageUnavailable
@@ -43,6 +44,10 @@ def transaction(sessions: Sessions) -> Iterator[Session]:
     try:
         with sessions.begin() as session:
             yield session
+    except PoolTimeout as error:
+        raise StorageUnavailable(
+            "Every database connection of this process is busy.", cure="Try again, or raise database.pool_size."
+        ) from error
     except OperationalError as error:
         raise StorageUnavailable(
             f"The database does not answer: {str(error.orig).strip()}.", cure="Is PostgreSQL up? See 'gistline doctor'."

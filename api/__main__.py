@@ -1,0 +1,68 @@
+"""``python -m api``: serve HTTP until SIGTERM or Ctrl-C; requests in flight are finished first."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+
+import uvicorn
+
+from api.app import create_app
+from gistline.errors import GistlineError
+from gistline.frames.store import open_store
+from gistline.settings import Settings, load_settings
+from gistline.storage.session import close_database, open_database
+
+GRACE_S = 10
+KEEP_ALIVE_S = 30
+
+
+class Server(uvicorn.Server):
+    """Says where it listens once it does, which matters for port 0."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then print the address."""
+        await super().startup(sockets)
+        for server in self.servers:
+            host, port = server.sockets[0].getsockname()[:2]
+            sys.stdout.write(f"Listening on http://{f'[{host}]' if ':' in host else host}:{port}\n")
+            sys.stdout.flush()
+
+
+def main() -> int:
+    """Load the settings and serve; a setting that is wrong ends it with the cure."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = load_settings()
+        _check(settings)
+    except GistlineError as error:
+        sys.stderr.write(f"{error.title}: {error}\n")
+        return 2
+    server = Server(config(settings))
+    server.run()
+    return 0 if server.started else 1
+
+
+def config(settings: Settings) -> uvicorn.Config:
+    """Uvicorn's configuration; its access log is off because it would cost more than most requests."""
+    return uvicorn.Config(
+        create_app(settings),
+        host=settings.api.host,
+        port=settings.api.port,
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+def _check(settings: Settings) -> None:
+    """Find a wrong setting before the server starts; nothing is connected to."""
+    close_database(open_database(settings.database))
+    open_store(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""The application: routers, one error handler, and what a process holds from start to end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import costs, findings, frames, health, problems, reports
+from api.deps import Services
+from gistline.dispatch import CelerySender, Dispatcher
+from gistline.frames.store import open_store
+from gistline.settings import Settings
+from gistline.storage.session import close_database, open_database
+
+ROUTERS = (frames.router, findings.router, reports.router, costs.router, health.router)
+
+
+def create_app(settings: Settings, *, dispatcher: Dispatcher | None = None) -> FastAPI:
+    """Build the application; nothing is opened before it starts.
+
+    ``dispatcher`` replaces the one that rings the workers through Redis, and is not closed here.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
+        sender = CelerySender(settings.redis, settings.fleet) if dispatcher is None else dispatcher
+        sessions = open_database(settings.database)
+        try:
+            app.state.services = Services(settings, sessions, open_store(settings), sender)
+            yield
+        finally:
+            if isinstance(sender, CelerySender) and sender is not dispatcher:
+                sender.close()
+            close_database(sessions)
+
+    app = FastAPI(title="Gistline", summary="Camera frames in, the gist out.", lifespan=lifespan)
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app

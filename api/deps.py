@@ -1,0 +1,57 @@
+"""What a process holds, and who is asking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from gistline.dispatch import Dispatcher
+from gistline.errors import NotAuthenticated
+from gistline.frames.store import FrameStore
+from gistline.settings import Settings
+from gistline.storage.cameras import CameraIdentity, authenticate
+from gistline.storage.session import Sessions, transaction
+
+bearer = HTTPBearer(auto_error=False, description="A camera's key; `gistline cameras add` prints one.")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Opened once for each process, by the application's lifespan."""
+
+    settings: Settings
+    sessions: Sessions
+    store: FrameStore
+    dispatcher: Dispatcher
+
+
+def get_services(request: Request) -> Services:
+    """Services of this application."""
+    found: Services = request.app.state.services
+    return found
+
+
+ServicesOf = Annotated[Services, Depends(get_services)]
+
+
+def get_camera(
+    services: ServicesOf, given: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)]
+) -> CameraIdentity:
+    """Camera of the request's key; asked anew each time, so that a revoked key is refused at once.
+
+    Raises:
+        NotAuthenticated: no key, or one that is unknown or revoked.
+
+    """
+    if given is None:
+        raise NotAuthenticated(
+            "The request has no key.", cure="Send the header 'Authorization: Bearer KEY' with a camera's key."
+        )
+    with transaction(services.sessions) as session:
+        return authenticate(session, given.credentials)
+
+
+CameraOf = Annotated[CameraIdentity, Depends(get_camera)]

@@ -1,0 +1,124 @@
+"""Every error as ``application/problem+json`` (RFC 9457): type, title, status, detail, cure, ids.
+
+What a client did wrong is said in full. What went wrong here is said in general, with a number under which the log
+holds the rest: addresses, paths and stack traces stay inside.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from gistline.errors import GistlineError, RequestRejected
+
+MEDIA_TYPE = "application/problem+json"
+FIELDS = "See /docs for the fields and their bounds."
+LONGEST_VALUE = 80
+log = logging.getLogger(__name__)
+
+
+class RequestMalformed(RequestRejected):
+    """The body is not what its content type says."""
+
+    status_code: ClassVar[int] = HTTPStatus.BAD_REQUEST
+    title: ClassVar[str] = "Request malformed"
+
+
+class RequestTooSlow(RequestRejected):
+    """The body did not arrive in time."""
+
+    status_code: ClassVar[int] = HTTPStatus.REQUEST_TIMEOUT
+    title: ClassVar[str] = "Request too slow"
+
+
+class RequestTooLarge(RequestRejected):
+    """The body is longer, or holds more images, than is taken in one request."""
+
+    status_code: ClassVar[int] = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    title: ClassVar[str] = "Request too large"
+
+
+class MediaTypeRefused(RequestRejected):
+    """The content type is none that can hold images."""
+
+    status_code: ClassVar[int] = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    title: ClassVar[str] = "Media type refused"
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the application by :func:`answer`."""
+    for kind in (GistlineError, RequestValidationError, HTTPException, ClientDisconnect, Exception):
+        app.add_exception_handler(kind, answer)
+
+
+async def answer(request: Request, error: Exception) -> Response:
+    """The one error handler."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
+    if isinstance(error, RequestValidationError):
+        return problem(RequestRejected(explain(error.errors()), cure=FIELDS))
+    if isinstance(error, HTTPException):
+        return _of_routing(request, error)
+    if isinstance(error, GistlineError) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return problem(error)
+    return _of_ours(request, error)
+
+
+def problem(error: GistlineError) -> Response:
+    """Response to an error of ours."""
+    headers = {"WWW-Authenticate": "Bearer"} if error.status_code == HTTPStatus.UNAUTHORIZED else {}
+    if error.retryable:
+        headers["Retry-After"] = "1"
+    content = {"detail": error.message, "cure": error.cure, "ids": error.ids}
+    return _response(error.status_code, error.title, content, headers)
+
+
+def _response(status: int, title: str, content: Mapping[str, Any], headers: Mapping[str, str] | None) -> Response:
+    kind = re.sub(r"[^a-z]+", "-", title.lower())
+    head = {"type": f"urn:gistline:problem:{kind}", "title": title, "status": int(status)}
+    return JSONResponse(head | dict(content), status, headers, MEDIA_TYPE)
+
+
+def rejected(where: str, error: ValidationError) -> RequestRejected:
+    """Pydantic's refusal of ``where`` in our words."""
+    return RequestRejected(f"{where}: {explain(error.errors(include_url=False))}", cure=FIELDS)
+
+
+def explain(errors: Any) -> str:
+    """``field = 'value': reason`` for each of pydantic's errors; long values are cut."""
+    return "; ".join(_line(error) for error in list(errors)[:5]) + "."
+
+
+def _line(error: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in error["loc"] if part not in {"query", "path"}) or "value"
+    shown = repr(error.get("input"))
+    if len(shown) > LONGEST_VALUE:
+        shown = shown[:LONGEST_VALUE] + "..."
+    return f"{name} = {shown}: {error['msg']}".encode(errors="backslashreplace").decode()
+
+
+def _of_routing(request: Request, error: HTTPException) -> Response:
+    detail = f"{request.method} {request.url.path}: {error.detail}."
+    content = {"detail": detail, "cure": "See /docs for the routes.", "ids": {}}
+    return _response(error.status_code, HTTPStatus(error.status_code).phrase, content, error.headers)
+
+
+def _of_ours(request: Request, error: Exception) -> Response:
+    """A failure on this side: the number leads from the answer to the log."""
+    number = uuid4().hex
+    log.error("%s %s failed, number %s", request.method, request.url.path, number, exc_info=error)
+    known = error if isinstance(error, GistlineError) else GistlineError("", cure="Report it with the number.")
+    shown = type(known)(f"{known.title}; the API's log has the cause under number {number}.", cure=known.cure)
+    shown.ids = known.ids | {"log": number}
+    return problem(shown)

@@ -1,0 +1,127 @@
+"""Cameras and their keys. A key is shown once; the database knows only its SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from gistline.errors import Conflict, NotAuthenticated, NotFound
+from gistline.storage.tables import ApiKey, Camera
+
+KEY_PREFIX = "gl_"
+_KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}")
+
+
+@dataclass(frozen=True, slots=True)
+class CameraIdentity:
+    """Who sends: the camera that a key belongs to, and its production line."""
+
+    id: int
+    name: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class CameraEntry:
+    """A camera with how many keys open the door for it, and when the newest was made."""
+
+    id: int
+    name: str
+    line: str
+    created_at: datetime
+    keys: int
+    newest_key_at: datetime | None
+
+
+def insert_camera(session: Session, name: str, line: str) -> CameraIdentity:
+    """Add a camera.
+
+    Raises:
+        Conflict: the name is taken.
+
+    """
+    statement = insert(Camera).values(name=name, line=line).on_conflict_do_nothing().returning(Camera.id)
+    found = session.scalar(statement)
+    if found is None:
+        raise Conflict(f"There is a camera {name!r} already.", cure="Take another name, or make it a new key.")
+    return CameraIdentity(found, name, line)
+
+
+def insert_key(session: Session, camera_id: int) -> str:
+    """Make a key of 256 random bits and return it; it cannot be read again."""
+    key = KEY_PREFIX + secrets.token_urlsafe(32)
+    session.add(ApiKey(camera_id=camera_id, key_sha256=_digest(key)))
+    return key
+
+
+def revoke_keys(session: Session, camera_id: int) -> int:
+    """Revoke every key that is still good; returns how many."""
+    good = update(ApiKey).where(ApiKey.camera_id == camera_id, ApiKey.revoked_at.is_(None))
+    return len(session.scalars(good.values(revoked_at=func.now()).returning(ApiKey.id)).all())
+
+
+def find_camera(session: Session, name: str) -> CameraIdentity:
+    """Look a camera up by its name.
+
+    Raises:
+        NotFound: no such camera.
+
+    """
+    row = session.execute(_identity().where(Camera.name == name)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no camera {name!r}.", cure="'gistline cameras list' shows them all.")
+    return CameraIdentity(*row.tuple())
+
+
+def list_cameras(session: Session) -> Sequence[CameraEntry]:
+    """All cameras by name."""
+    good = ApiKey.revoked_at.is_(None)
+    statement = (
+        select(
+            Camera.id,
+            Camera.name,
+            Camera.line,
+            Camera.created_at,
+            func.count(ApiKey.id).filter(good),
+            func.max(ApiKey.created_at).filter(good),
+        )
+        .outerjoin(ApiKey, ApiKey.camera_id == Camera.id)
+        .group_by(Camera.id)
+        .order_by(Camera.name)
+    )
+    return [CameraEntry(*row.tuple()) for row in session.execute(statement)]
+
+
+def authenticate(session: Session, key: str) -> CameraIdentity:
+    """Find the camera of a key. The look-up is by digest, so its time says nothing about how much of a key is right.
+
+    Raises:
+        NotAuthenticated: malformed, unknown or revoked; which of them is not said.
+
+    """
+    row = None
+    if _KEY.fullmatch(key):
+        statement = _identity().join(ApiKey, ApiKey.camera_id == Camera.id)
+        good = (ApiKey.key_sha256 == _digest(key), ApiKey.revoked_at.is_(None))
+        row = session.execute(statement.where(*good)).one_or_none()
+    if row is None:
+        raise NotAuthenticated(
+            "The key is unknown or revoked.", cure="'gistline cameras rekey NAME' makes a camera a new one."
+        )
+    return CameraIdentity(*row.tuple())
+
+
+def _identity() -> Select[int, str, str]:
+    return select(Camera.id, Camera.name, Camera.line)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
