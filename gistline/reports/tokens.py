@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import cache
 from importlib import resources
 from types import FunctionType
 from typing import Any
@@ -28,7 +29,7 @@ def ceiling(text: str) -> int:
 
 
 class TokenCounter:
-    """Counts with cl100k_base from the rank file in this package; loading it takes about a third of a second.
+    """Counts with cl100k_base from the rank file in this package, which a process reads once.
 
     Raises:
         SettingsError: the rank file is not the one that tiktoken pins.
@@ -36,11 +37,16 @@ class TokenCounter:
     """
 
     def __init__(self) -> None:
-        self._encoding = tiktoken.Encoding(**_recipe())
+        self._encoding = _encoding()
 
     def estimate(self, text: str) -> int:
         """Tokens of ``text`` in cl100k_base; text that looks like a control token counts as plain text."""
         return len(self._encoding.encode_ordinary(text))
+
+
+@cache
+def _encoding() -> tiktoken.Encoding:
+    return tiktoken.Encoding(**_recipe())
 
 
 def _recipe() -> dict[str, Any]:

@@ -1,0 +1,156 @@
+"""The ledger: every HTTP attempt at an LLM has a row before it is sent, and its price is stored with it for good."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from gistline.domain import PriceVector, TokenUsage, WindowId
+from gistline.storage.tables import AttemptState, LlmAttempt, PriceUsed
+
+_OPEN = (AttemptState.SENT, AttemptState.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttempt:
+    """What is known of an attempt before it is sent; ``attempt`` is the window's claim that it belongs to."""
+
+    window_id: WindowId
+    attempt: int
+    writer: str
+    model: str
+    simulated: bool
+    body_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What an attempt came to. A paid one has usage, price and amount, and ``answer``, the raw response body."""
+
+    state: AttemptState
+    http_status: int | None = None
+    request_id: str | None = None
+    usage: TokenUsage | None = None
+    usd: Decimal | None = None
+    price: PriceVector | None = None
+    answer: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Sums over all paid attempts of a window; input tokens include cached ones."""
+
+    input_tokens: int
+    output_tokens: int
+    usd: Decimal
+
+
+def open_attempt(session: Session, attempt: NewAttempt) -> int:
+    """Write the row of an attempt that is about to be sent; returns its key. Commit before sending."""
+    row = LlmAttempt(
+        window_id=attempt.window_id,
+        attempt=attempt.attempt,
+        writer=attempt.writer,
+        model=attempt.model,
+        simulated=attempt.simulated,
+        body_sha256=attempt.body_sha256,
+        state=AttemptState.SENT,
+    )
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def settle_attempt(session: Session, attempt_id: int, settled: Settlement) -> None:
+    """Say what an attempt came to. One that was thought lost is put right; one that is settled stays as it is."""
+    usage = settled.usage
+    session.execute(
+        update(LlmAttempt)
+        .where(LlmAttempt.id == attempt_id, LlmAttempt.state.in_(_OPEN))
+        .values(
+            state=settled.state,
+            http_status=settled.http_status,
+            request_id=settled.request_id,
+            input_tokens=usage and usage.input_tokens,
+            output_tokens=usage and usage.output_tokens,
+            cache_read_tokens=usage and usage.cache_read_tokens,
+            cache_write_5m_tokens=usage and usage.cache_write_5m_tokens,
+            cache_write_1h_tokens=usage and usage.cache_write_1h_tokens,
+            usd=settled.usd,
+            price_id=settled.price and save_price(session, settled.price),
+            answer=settled.answer,
+            error=settled.error,
+            settled_at=func.clock_timestamp(),
+        )
+    )
+
+
+def abandon_attempts(session: Session, window_id: UUID) -> None:
+    """Mark attempts of a window that were sent and never settled: whether they were billed is unknown."""
+    session.execute(
+        update(LlmAttempt)
+        .where(LlmAttempt.window_id == window_id, LlmAttempt.state == AttemptState.SENT)
+        .values(
+            state=AttemptState.UNKNOWN,
+            error="the worker ended before the answer was booked",
+            settled_at=func.clock_timestamp(),
+        )
+    )
+
+
+def paid_answer(session: Session, window_id: UUID) -> str | None:
+    """The last answer that was paid for this window, None when there is none."""
+    return session.scalar(
+        select(LlmAttempt.answer)
+        .where(
+            LlmAttempt.window_id == window_id,
+            LlmAttempt.state == AttemptState.PAID,
+            LlmAttempt.answer.is_not(None),
+        )
+        .order_by(LlmAttempt.attempt.desc())
+        .limit(1)
+    )
+
+
+def spent(session: Session, window_id: UUID) -> Spent:
+    """What the window has cost so far."""
+    inputs = (
+        LlmAttempt.input_tokens
+        + LlmAttempt.cache_read_tokens
+        + LlmAttempt.cache_write_5m_tokens
+        + LlmAttempt.cache_write_1h_tokens
+    )
+    row = session.execute(
+        select(
+            func.coalesce(func.sum(inputs), 0),
+            func.coalesce(func.sum(LlmAttempt.output_tokens), 0),
+            func.coalesce(func.sum(LlmAttempt.usd), 0),
+        ).where(LlmAttempt.window_id == window_id, LlmAttempt.state == AttemptState.PAID)
+    ).one()
+    return Spent(int(row[0] or 0), int(row[1] or 0), Decimal(row[2] or 0))
+
+
+def save_price(session: Session, price: PriceVector) -> int:
+    """Key of a price list, written at its first use and never changed."""
+    packed = json.dumps([price.model, price.source, price.source_version, price.rates], sort_keys=True)
+    digest = hashlib.sha256(packed.encode()).hexdigest()
+    session.execute(
+        insert(PriceUsed)
+        .values(
+            model=price.model,
+            source=price.source,
+            source_version=price.source_version,
+            vector=price.rates,
+            vector_sha256=digest,
+        )
+        .on_conflict_do_nothing(index_elements=[PriceUsed.vector_sha256])
+    )
+    return session.scalars(select(PriceUsed.id).where(PriceUsed.vector_sha256 == digest)).one()

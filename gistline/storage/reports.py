@@ -1,0 +1,127 @@
+"""Written reports: stored once for each window, with the place of every finding in them; listed and read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from gistline.domain import Placement, ReportId, WindowId
+from gistline.errors import NotFound
+from gistline.storage.tables import LlmAttempt, ReportFinding, ReportRow, ReportWindow, WindowState
+
+
+@dataclass(frozen=True, slots=True)
+class NewReport:
+    """A report as it is stored; the fields are those of the table ``reports``."""
+
+    window_id: WindowId
+    writer: str
+    model: str
+    body: str
+    totals: dict[str, Any]
+    token_budget: int
+    prompt_tokens: int
+    prompt_ceiling_tokens: int
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal
+    simulated: bool
+    image_tokens: int
+    image_usd: Decimal
+    image_plan: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedWindow:
+    """A window and, once it is written, its report."""
+
+    window: ReportWindow
+    report: ReportRow | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDetail:
+    """A report with its window, where its findings went and what was paid for it."""
+
+    report: ReportRow
+    window: ReportWindow
+    placements: dict[Placement, int]
+    attempts: Sequence[LlmAttempt]
+
+
+def save_report(session: Session, report: NewReport, placements: Mapping[int, Placement]) -> ReportId:
+    """Store the report of a window and mark the window as written; the first writer wins.
+
+    ``placements`` maps findings' keys to their place. A window that has its report keeps it, and its key is returned.
+    """
+    session.execute(select(ReportWindow.id).where(ReportWindow.id == report.window_id).with_for_update())
+    stored = report_of(session, report.window_id)
+    if stored is not None:
+        return stored
+    report_id = ReportId(uuid7())
+    session.execute(insert(ReportRow).values(id=report_id, **_columns(report)))
+    if placements:
+        rows = [{"finding_id": key, "report_id": report_id, "placement": place} for key, place in placements.items()]
+        session.execute(insert(ReportFinding), rows)
+    session.execute(
+        update(ReportWindow)
+        .where(ReportWindow.id == report.window_id)
+        .values(state=WindowState.WRITTEN, lease_until=None, error=None)
+        .execution_options(synchronize_session=False)
+    )
+    return report_id
+
+
+def report_of(session: Session, window_id: UUID) -> ReportId | None:
+    """Key of the window's report, None before it is written."""
+    found = session.scalar(select(ReportRow.id).where(ReportRow.window_id == window_id))
+    return None if found is None else ReportId(found)
+
+
+def list_windows(session: Session, *, limit: int, line: str | None = None) -> list[ListedWindow]:
+    """The latest windows, written or not, newest first."""
+    query = (
+        select(ReportWindow, ReportRow)
+        .outerjoin(ReportRow, ReportRow.window_id == ReportWindow.id)
+        .order_by(ReportWindow.starts_at.desc(), ReportWindow.id.desc())
+        .limit(limit)
+    )
+    if line is not None:
+        query = query.where(ReportWindow.line == line)
+    return [ListedWindow(window, report) for window, report in session.execute(query).tuples()]
+
+
+def read_report(session: Session, report_id: UUID) -> ReportDetail:
+    """One report with all that it is based on.
+
+    Raises:
+        NotFound: no report has this key.
+
+    """
+    report = session.get(ReportRow, report_id)
+    if report is None:
+        raise NotFound(
+            f"There is no report {report_id}.", cure="'gistline reports list' shows all.", report_id=report_id
+        )
+    counted = session.execute(
+        select(ReportFinding.placement, func.count())
+        .where(ReportFinding.report_id == report_id)
+        .group_by(ReportFinding.placement)
+    ).tuples()
+    found = dict(counted.all())
+    attempts = session.scalars(
+        select(LlmAttempt).where(LlmAttempt.window_id == report.window_id).order_by(LlmAttempt.attempt)
+    ).all()
+    window = session.get_one(ReportWindow, report.window_id)
+    return ReportDetail(report, window, {place: found.get(place, 0) for place in Placement}, attempts)
+
+
+def _columns(report: NewReport) -> dict[str, Any]:
+    return {name: getattr(report, name) for name in NewReport.__dataclass_fields__}

@@ -1,0 +1,236 @@
+"""Report windows: closing them over a line's frames, and handing each to one report worker at a time.
+
+The windows of a line never overlap. A frame belongs to the first window closed after its inspection ended, so one
+that commits late is counted in the next window, once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, Update, func, insert, or_, select, text, update
+from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
+
+from gistline.domain import Box, Finding, FrameCounts, FrameId, FrameState, ImageSize, VerdictKind, WindowId
+from gistline.storage.tables import Camera, FindingRow, FrameRow, ReportWindow, VerdictRow, WindowState
+
+_UNREPORTED = (FrameRow.report_window_id.is_(None), FrameRow.finished_at.is_not(None))
+
+_LINES = text("""
+WITH RECURSIVE lines(line) AS (
+    (SELECT line FROM frames WHERE report_window_id IS NULL AND finished_at IS NOT NULL ORDER BY line LIMIT 1)
+    UNION ALL
+    SELECT (SELECT line FROM frames
+            WHERE report_window_id IS NULL AND finished_at IS NOT NULL AND frames.line > lines.line
+            ORDER BY line LIMIT 1)
+    FROM lines WHERE lines.line IS NOT NULL
+)
+SELECT line FROM lines WHERE line IS NOT NULL
+""")
+"""Walks the partial index from line to line, so that a million waiting frames cost as many steps as there are lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreported:
+    """What a line waits with: the earliest end of an unreported frame, the end of its last window, and the time."""
+
+    oldest: datetime
+    last_end: datetime | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedWindow:
+    """A window held by one worker: ``attempt`` counts the claims so far, ``token`` names this one."""
+
+    window_id: WindowId
+    line: str
+    starts_at: datetime
+    ends_at: datetime
+    attempt: int
+    token: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class WindowContents:
+    """What a report is written from; ``sizes`` counts the inspected frames of each size."""
+
+    frames: FrameCounts
+    findings: tuple[Finding, ...]
+    sizes: dict[ImageSize, int]
+
+
+def unreported_lines(session: Session) -> list[str]:
+    """Lines with finished frames that are in no window yet."""
+    return list(session.scalars(_LINES))
+
+
+def unreported(session: Session, line: str) -> Unreported | None:
+    """What ``line`` waits with, None when it is nothing."""
+    oldest = session.scalar(select(func.min(FrameRow.finished_at)).where(FrameRow.line == line, *_UNREPORTED))
+    if oldest is None:
+        return None
+    last = select(ReportWindow.ends_at).where(ReportWindow.line == line).order_by(ReportWindow.starts_at.desc())
+    return Unreported(oldest, session.scalar(last.limit(1)), session.execute(select(func.now())).scalar_one())
+
+
+def lock_line(session: Session, line: str) -> None:
+    """Close the windows of ``line`` in this transaction alone; another waits until it ends."""
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"report_windows:{line}"))))
+
+
+def open_window(session: Session, *, line: str, starts_at: datetime, ends_at: datetime) -> WindowId:
+    """Insert a window and give it every unreported frame of the line that finished before ``ends_at``."""
+    window_id = WindowId(uuid7())
+    session.execute(insert(ReportWindow).values(id=window_id, line=line, starts_at=starts_at, ends_at=ends_at))
+    session.execute(
+        update(FrameRow)
+        .where(FrameRow.line == line, FrameRow.finished_at < ends_at, *_UNREPORTED)
+        .values(report_window_id=window_id)
+        .execution_options(synchronize_session=False)
+    )
+    return window_id
+
+
+def windows_to_ring(session: Session, *, ring_again_s: float) -> list[WindowId]:
+    """Windows that a worker may take now and that were not rung lately; marks them as rung."""
+    quiet_since = func.now() - timedelta(seconds=ring_again_s)
+    found = session.scalars(
+        update(ReportWindow)
+        .where(_takeable(), or_(ReportWindow.sent_at.is_(None), ReportWindow.sent_at < quiet_since))
+        .values(sent_at=func.now())
+        .returning(ReportWindow.id)
+        .execution_options(synchronize_session=False)
+    )
+    return [WindowId(found_id) for found_id in found]
+
+
+def give_up_windows(session: Session, *, max_attempts: int) -> list[WindowId]:
+    """Fail windows whose workers died or failed ``max_attempts`` times."""
+    found = session.scalars(
+        update(ReportWindow)
+        .where(_takeable(), ReportWindow.attempts >= max_attempts)
+        .values(
+            state=WindowState.FAILED,
+            lease_until=None,
+            error=func.coalesce(ReportWindow.error, f"given up: no worker finished it in {max_attempts} attempts"),
+        )
+        .returning(ReportWindow.id)
+        .execution_options(synchronize_session=False)
+    )
+    return [WindowId(found_id) for found_id in found]
+
+
+def claim_window(session: Session, window_id: UUID, *, lease_s: float, max_attempts: int) -> ClaimedWindow | None:
+    """Take a due window, or one whose worker let its lease run out; None when it is neither."""
+    row = session.execute(
+        update(ReportWindow)
+        .where(ReportWindow.id == window_id, _takeable(), ReportWindow.attempts < max_attempts)
+        .values(
+            state=WindowState.RUNNING,
+            attempts=ReportWindow.attempts + 1,
+            token=uuid4(),
+            lease_until=func.now() + timedelta(seconds=lease_s),
+        )
+        .returning(
+            ReportWindow.line, ReportWindow.starts_at, ReportWindow.ends_at, ReportWindow.attempts, ReportWindow.token
+        )
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return None if row is None else ClaimedWindow(WindowId(window_id), *row.tuple())  # type: ignore[arg-type]
+
+
+def put_window_back(session: Session, window: ClaimedWindow, error: str, *, delay_s: float) -> None:
+    """Let a claimed window wait for its next attempt, unless another worker has it by now."""
+    session.execute(
+        _held(window).values(
+            state=WindowState.PENDING,
+            lease_until=None,
+            available_at=func.now() + timedelta(seconds=delay_s),
+            sent_at=None,
+            error=error,
+        )
+    )
+
+
+def fail_window(session: Session, window: ClaimedWindow, error: str) -> None:
+    """Give a claimed window up, unless another worker has it by now. Its findings stay as they are."""
+    session.execute(_held(window).values(state=WindowState.FAILED, lease_until=None, error=error))
+
+
+def read_window(session: Session, window_id: UUID) -> WindowContents:
+    """Load everything that a report of the window is written from."""
+    return WindowContents(_counts(session, window_id), _findings(session, window_id), _sizes(session, window_id))
+
+
+def _takeable() -> ColumnElement[bool]:
+    due = (ReportWindow.state == WindowState.PENDING) & (ReportWindow.available_at <= func.now())
+    orphaned = (ReportWindow.state == WindowState.RUNNING) & (ReportWindow.lease_until < func.now())
+    return due | orphaned
+
+
+def _held(window: ClaimedWindow) -> Update:
+    return (
+        update(ReportWindow)
+        .where(
+            ReportWindow.id == window.window_id,
+            ReportWindow.state == WindowState.RUNNING,
+            ReportWindow.token == window.token,
+        )
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _counts(session: Session, window_id: UUID) -> FrameCounts:
+    counted = session.execute(
+        select(FrameRow.state, VerdictRow.kind, func.count())
+        .outerjoin(VerdictRow, VerdictRow.frame_id == FrameRow.id)
+        .where(FrameRow.report_window_id == window_id)
+        .group_by(FrameRow.state, VerdictRow.kind)
+    ).tuples()
+    tally = {(state, kind): count for state, kind, count in counted}
+    inspected = {kind: count for (state, kind), count in tally.items() if state == FrameState.INSPECTED}
+    return FrameCounts(
+        inspected=sum(inspected.values()),
+        ng=inspected.get(VerdictKind.NG, 0),
+        reinspect=inspected.get(VerdictKind.REINSPECT, 0),
+        failed=sum(count for (state, _), count in tally.items() if state == FrameState.FAILED),
+        expired=sum(count for (state, _), count in tally.items() if state == FrameState.EXPIRED),
+    )
+
+
+def _findings(session: Session, window_id: UUID) -> tuple[Finding, ...]:
+    rows = session.execute(
+        select(FindingRow, Camera.name, FrameRow.line, FrameRow.captured_at)
+        .join(FrameRow, FrameRow.id == FindingRow.frame_id)
+        .join(Camera, Camera.id == FrameRow.camera_id)
+        .where(FrameRow.report_window_id == window_id)
+        .order_by(FindingRow.id)
+    ).tuples()
+    return tuple(
+        Finding(
+            finding_id=row.id,
+            frame_id=FrameId(row.frame_id),
+            camera=camera,
+            line=line,
+            label=row.label,
+            confidence=row.confidence,
+            box=Box(row.x, row.y, row.w, row.h),
+            severity=row.severity,
+            captured_at=captured_at,
+        )
+        for row, camera, line, captured_at in rows
+    )
+
+
+def _sizes(session: Session, window_id: UUID) -> dict[ImageSize, int]:
+    rows = session.execute(
+        select(FrameRow.width, FrameRow.height, func.count())
+        .where(FrameRow.report_window_id == window_id, FrameRow.state == FrameState.INSPECTED)
+        .group_by(FrameRow.width, FrameRow.height)
+        .order_by(FrameRow.width, FrameRow.height)
+    ).tuples()
+    return {ImageSize(width, height): count for width, height, count in rows}
