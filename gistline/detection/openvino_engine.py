@@ -152,11 +152,16 @@ def _options(streams: int, float_precision: FloatPrecision, cache_dir: Path | No
     return options
 
 
-def _compile(model: ModelFile, options: dict[str, Any]) -> Any:
+def _runtime() -> Any:
     try:
         import openvino
     except ImportError as error:
         raise EngineUnavailable(f"OpenVINO cannot be loaded: {error}.", cure="pip install openvino") from error
+    return openvino
+
+
+def _compile(model: ModelFile, options: dict[str, Any]) -> Any:
+    openvino = _runtime()
     core = openvino.Core()
     try:
         return core.compile_model(_with_pixels_in(core.read_model(model.content, b""), model), "CPU", options)
@@ -218,3 +223,32 @@ def _refuse_silent_fallback(model: ModelFile, info: EngineInfo) -> None:
             f"only {info.int8_convolutions} in INT8 on {info.device}.",
             cure="Quantise it again with Gistline, or run the fp32 model.",
         )
+
+
+def probe(
+    model: ModelFile, tensors: tuple[str, ...], images: Iterable[NDArray[np.uint8]]
+) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Run a float model and yield, for each image, the tensors of those ONNX names inside it.
+
+    Args:
+        model: the checked file.
+        tensors: names of tensors in its graph; the input's name stands for the normalised pixels.
+        images: uint8 ``[height, width, 3]`` of the model's input size.
+
+    Raises:
+        EngineUnavailable: OpenVINO cannot be loaded.
+        ModelRejected: the file does not compile or has no such tensor.
+
+    """
+    openvino = _runtime()
+    graph = openvino.Core().read_model(model.content, b"")
+    pixels = graph.input().get_any_name()
+    inside = [name for name in tensors if name != pixels]
+    graph.add_outputs(inside)
+    graph.reshape([1, 3, *model.input_size])
+    compiled = openvino.compile_model(graph, "CPU", _options(0, "f32", None))
+    for image in images:
+        values = np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
+        results = compiled(values)
+        found = {name: results[name] for name in inside}
+        yield found | ({pixels: values} if pixels in tensors else {})
