@@ -36,6 +36,7 @@ class TaskName(StrEnum):
     SWEEP = "gistline.sweep"
     CLOSE_WINDOWS = "gistline.close_windows"
     PRUNE_FRAMES = "gistline.prune_frames"
+    PRUNE_ORPHANS = "gistline.prune_orphans"
 
 
 class QueueName(StrEnum):
@@ -53,6 +54,7 @@ QUEUE_OF: Final[Mapping[TaskName, QueueName]] = MappingProxyType(
         TaskName.SWEEP: QueueName.UPKEEP,
         TaskName.CLOSE_WINDOWS: QueueName.UPKEEP,
         TaskName.PRUNE_FRAMES: QueueName.UPKEEP,
+        TaskName.PRUNE_ORPHANS: QueueName.UPKEEP,
     }
 )
 

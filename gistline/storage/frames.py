@@ -157,7 +157,8 @@ def retry_or_fail(
     again = [one for one in tried if one not in spent]
     if again:
         _put_off(session, again, trouble)
-    return finish(session, [Outcome.failed(one, trouble.reason) for one in spent], token=token, measure=measure)
+    ends = [Outcome.failed(one, f"{trouble.reason} (attempt {tried[one]}, the last)") for one in spent]
+    return finish(session, ends, token=token, measure=measure)
 
 
 def uuids(ids: Iterable[UUID]) -> BindParameter[Sequence[UUID]]:

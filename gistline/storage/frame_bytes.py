@@ -1,0 +1,52 @@
+"""Whose bytes are still needed. Equal images share theirs, so they go with the last row that claims them.
+
+Every function that decides holds the lock that a submission of the same bytes takes (``hold_bytes_alone``) until the
+caller's transaction ends: delete in it, then commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Text, any_, bindparam, func, select, text, update
+from sqlalchemy.orm import Session
+
+from gistline.storage.frames import uuids
+from gistline.storage.submissions import hold_bytes_alone
+from gistline.storage.tables import FrameRow
+
+
+def release_bytes(session: Session, frames: Iterable[tuple[UUID, str]]) -> set[str]:
+    """Note that these frames (id, digest) keep no bytes; returns the digests that no other frame needs."""
+    digests = dict(frames)
+    hold_bytes_alone(session, digests.values())
+    session.execute(
+        update(FrameRow)
+        .where(FrameRow.id == any_(uuids(digests)))
+        .values(bytes_stored=False)
+        .execution_options(synchronize_session=False)
+    )
+    return _unclaimed(session, set(digests.values()))
+
+
+def orphans(session: Session, digests: Collection[str]) -> set[str]:
+    """Those of the digests that no frame claims."""
+    hold_bytes_alone(session, digests)
+    return _unclaimed(session, set(digests))
+
+
+def outlived_bytes(session: Session, *, keep_days: int, limit: int) -> Sequence[tuple[UUID, str]]:
+    """Finished frames (id, digest) whose bytes were kept long enough, oldest first."""
+    old = FrameRow.finished_at < func.now() - timedelta(days=keep_days)
+    kept = select(FrameRow.id, FrameRow.sha256).where(
+        text("frames.bytes_stored AND frames.finished_at IS NOT NULL"), old
+    )
+    return [row.tuple() for row in session.execute(kept.order_by(FrameRow.finished_at).limit(limit))]
+
+
+def _unclaimed(session: Session, digests: set[str]) -> set[str]:
+    wanted = bindparam(None, sorted(digests), type_=ARRAY(Text()))
+    claimed = select(FrameRow.sha256).where(FrameRow.sha256 == any_(wanted), FrameRow.bytes_stored)
+    return digests - set(session.scalars(claimed))
