@@ -1,0 +1,82 @@
+"""``gistline costs``: what the reports cost, beside what sending the frames' images would have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import click
+from rich.table import Table
+
+from gistline.cli.invocation import settings_of
+from gistline.cli.output import console, print_json
+from gistline.embedded.servers import attached
+from gistline.storage.dashboards import CostRow, Costs, cost_rows, total_costs
+from gistline.storage.session import close_database, open_database, transaction
+
+
+@click.command("costs")
+@click.option("--days", type=click.IntRange(1, 3650), default=30, show_default=True, help="Days back, today included.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; amounts are decimal texts.")
+@click.pass_context
+def command(context: click.Context, /, *, days: int, as_json: bool) -> None:
+    """What the reports cost by day (UTC), model and line, beside the cheapest way to send the same frames as images.
+
+    Billed is real money; simulated is what the offline writer's calls would have cost. The saving is the image plan
+    less both.
+    """
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    rows = _read(context, today - timedelta(days=days - 1))
+    if as_json:
+        total = _as_dict(total_costs(rows))
+        print_json({"rows": [_row_dict(row) for row in rows], "total": total})
+    else:
+        _print_table(rows)
+
+
+def _read(context: click.Context, since: datetime) -> list[CostRow]:
+    with attached(settings_of(context)) as settings:
+        sessions = open_database(settings.database)
+        try:
+            with transaction(sessions) as session:
+                return cost_rows(session, since=since)
+        finally:
+            close_database(sessions)
+
+
+def _row_dict(row: CostRow) -> dict[str, Any]:
+    return {"day": row.day.isoformat(), "model": row.model, "line": row.line, **_as_dict(row.costs)}
+
+
+def _as_dict(costs: Costs) -> dict[str, Any]:
+    values = {field.name: getattr(costs, field.name) for field in fields(costs)}
+    return {name: exact(value) for name, value in {**values, "saving_usd": costs.saving_usd}.items()}
+
+
+def exact(value: int | Decimal) -> int | str:
+    """A count as it is, an amount as plain decimal text without trailing zeros: never rounded."""
+    if isinstance(value, int):
+        return value
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") or "0" if "." in text else text
+
+
+def _print_table(rows: Sequence[CostRow]) -> None:
+    if not rows:
+        console().print("No report windows in this time.")
+        return
+    table = Table(title="US dollars, exact", show_footer=True)
+    total = _as_dict(total_costs(list(rows)))
+    for name, footer in (("day", "all"), ("model", ""), ("line", "")):
+        table.add_column(name, footer=footer)
+    for name, value in total.items():
+        if name != "unknown" or value:
+            table.add_column(name.replace("_", " "), justify="right", footer=str(value), overflow="fold")
+    for row in rows:
+        cells = _as_dict(row.costs)
+        shown = [str(value) for name, value in cells.items() if name != "unknown" or total["unknown"]]
+        table.add_row(row.day.isoformat(), row.model, row.line, *shown)
+    console().print(table)

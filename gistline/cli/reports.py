@@ -1,0 +1,132 @@
+"""``gistline reports``: written reports, and what each is based on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import click
+from rich.markdown import Markdown
+from rich.table import Table
+from sqlalchemy.orm import Session
+
+from gistline.cli.costs import exact
+from gistline.cli.invocation import settings_of
+from gistline.cli.output import console, print_json
+from gistline.embedded.servers import attached
+from gistline.storage.reports import ListedWindow, ReportDetail, list_windows, read_report
+from gistline.storage.session import close_database, open_database, transaction
+from gistline.storage.tables import LlmAttempt
+
+
+@click.group("reports")
+def command() -> None:
+    """Written reports, and what each is based on."""
+
+
+@command.command("list")
+@click.option("--line", help="Only windows of this production line.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Most windows shown.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def list_command(context: click.Context, /, *, line: str | None, limit: int, as_json: bool) -> None:
+    """The latest report windows, newest first: those that wait or failed too, with the reason."""
+    with _session(context) as session:
+        found = [_window_dict(listed) for listed in list_windows(session, limit=limit, line=line)]
+    if as_json:
+        print_json(found)
+        return
+    table = Table("report", "line", "from (UTC)", "to", "state", "findings", "US $", "error")
+    for one in found:
+        table.add_row(*(str(one[name]) if one[name] is not None else "" for name in _SHOWN))
+    console().print(table)
+
+
+@command.command("show")
+@click.argument("report_id", type=click.UUID, metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def show_command(context: click.Context, /, *, report_id: UUID, as_json: bool) -> None:
+    """One report: its text, what its prompt held of the findings, and what was paid for it."""
+    with _session(context) as session:
+        found = _report_dict(read_report(session, report_id))
+    if as_json:
+        print_json(found)
+        return
+    shown = console()
+    shown.print(Markdown(found["body"]))
+    shown.print()
+    for name in ("line", "starts_at", "ends_at", "writer", "model", "placements", "prompt", "cost_usd", "image_plan"):
+        shown.print(f"{name.replace('_', ' ')}: {found[name]}", markup=False)
+
+
+_SHOWN = ("report_id", "line", "starts_at", "ends_at", "state", "findings", "cost_usd", "error")
+
+
+@contextmanager
+def _session(context: click.Context) -> Iterator[Session]:
+    with attached(settings_of(context)) as settings:
+        sessions = open_database(settings.database)
+        try:
+            with transaction(sessions) as session:
+                yield session
+        finally:
+            close_database(sessions)
+
+
+def _window_dict(listed: ListedWindow) -> dict[str, Any]:
+    window, report = listed.window, listed.report
+    return {
+        "report_id": report and str(report.id),
+        "window_id": str(window.id),
+        "line": window.line,
+        "starts_at": f"{window.starts_at:%Y-%m-%d %H:%M:%S}",
+        "ends_at": f"{window.ends_at:%Y-%m-%d %H:%M:%S}",
+        "state": window.state.value,
+        "attempts": window.attempts,
+        "error": window.error,
+        "findings": report and report.totals["findings"],
+        "cost_usd": report and exact(report.cost_usd),
+        "simulated": report and report.simulated,
+    }
+
+
+def _report_dict(detail: ReportDetail) -> dict[str, Any]:
+    report = detail.report
+    return {
+        **_window_dict(ListedWindow(detail.window, report)),
+        "writer": report.writer,
+        "model": report.model,
+        "body": report.body,
+        "totals": report.totals,
+        "placements": {place.value: count for place, count in detail.placements.items()},
+        "prompt": {
+            "token_budget": report.token_budget,
+            "ceiling_tokens": report.prompt_ceiling_tokens,
+            "estimated_tokens": report.prompt_tokens,
+        },
+        "input_tokens": report.input_tokens,
+        "output_tokens": report.output_tokens,
+        "image_usd": exact(report.image_usd),
+        "image_plan": report.image_plan,
+        "attempts": [_attempt_dict(attempt) for attempt in detail.attempts],
+    }
+
+
+def _attempt_dict(attempt: LlmAttempt) -> dict[str, Any]:
+    return {
+        "attempt": attempt.attempt,
+        "state": attempt.state.value,
+        "model": attempt.model,
+        "simulated": attempt.simulated,
+        "http_status": attempt.http_status,
+        "request_id": attempt.request_id,
+        "input_tokens": attempt.input_tokens,
+        "output_tokens": attempt.output_tokens,
+        "usd": None if attempt.usd is None else exact(attempt.usd),
+        "error": attempt.error,
+        "sent_at": attempt.sent_at.isoformat(),
+        "settled_at": attempt.settled_at and attempt.settled_at.isoformat(),
+    }
