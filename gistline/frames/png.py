@@ -14,6 +14,9 @@ MAX_INFLATION = 1032
 """Deflate's best: a length of 258 bytes from two bits."""
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column and row, then the steps, of each pass of an interlaced image."""
+_STEP = 1 << 18
 _NEEDED = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 
 
@@ -35,16 +38,15 @@ def size(data: bytes) -> tuple[int, int]:
 
 
 def end(data: bytes) -> int:
-    """Position behind the image; refuses wrong checksums, animations and what could not hold its pixels."""
-    found = held = 0
+    """Position behind the image; refuses wrong checksums, animations, and more or less data than the pixels need."""
+    found, held = 0, []
     for chunk in _chunks(data):
         if chunk.kind == b"acTL":
             refuse("PNG", "is animated", ONE_FRAME)
-        held += chunk.end - chunk.start if chunk.kind == b"IDAT" else 0
+        if chunk.kind == b"IDAT":
+            held.append(memoryview(data)[chunk.start + 8 : chunk.end - 4])
         found = chunk.end
-    if _raw_bytes(data) > held * MAX_INFLATION:
-        width, height = size(data)
-        refuse("PNG", f"claims {width} x {height} pixels, which {held} bytes of image data cannot hold")
+    _check_data(data, held)
     return found
 
 
@@ -54,11 +56,40 @@ def pixels_only(data: bytes) -> bytes:
     return b"".join([SIGNATURE, *kept])
 
 
+def _check_data(data: bytes, held: list[memoryview]) -> None:
+    """Inflate without keeping anything: a decoder would fill missing rows with black and not say so."""
+    (width, height), needed = size(data), _raw_bytes(data)
+    packed = sum(map(len, held))
+    if needed > packed * MAX_INFLATION:
+        refuse("PNG", f"claims {width} x {height} pixels, which {packed} bytes of image data cannot hold")
+    try:
+        found, is_whole = _inflated(held, needed)
+    except zlib.error as error:
+        refuse("PNG", f"is damaged: {error}")
+    if found != needed or not is_whole:
+        refuse("PNG", f"claims {width} x {height} pixels, which need {needed} bytes; its data end after {found}")
+
+
+def _inflated(held: list[memoryview], most: int) -> tuple[int, bool]:
+    """Length of the inflated data, and whether the stream came to its own end; stops soon after ``most``."""
+    inflater, found = zlib.decompressobj(), 0
+    for part in held:
+        rest: bytes | memoryview = part
+        while rest and not inflater.eof and found <= most:
+            found += len(inflater.decompress(rest, _STEP))
+            rest = inflater.unconsumed_tail
+    return found, inflater.eof
+
+
 def _raw_bytes(data: bytes) -> int:
-    width, height, depth, colour = struct.unpack_from(">IIBB", data, len(SIGNATURE) + 8)
+    """Bytes of all rows, each with the byte that names its filter."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, len(SIGNATURE) + 8)
     if colour not in _CHANNELS:
         refuse("PNG", f"has colour type {colour}; 0, 2, 3, 4 and 6 are known")
-    return int(height * (1 + width * depth * _CHANNELS[colour] // 8))
+    passes = [(width, height)]
+    if interlaced:
+        passes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in _ADAM7]
+    return sum(rows * (1 + (columns * depth * _CHANNELS[colour] + 7) // 8) for columns, rows in passes if columns > 0)
 
 
 def _chunks(data: bytes) -> Iterator[Chunk]:

@@ -15,7 +15,8 @@ from gistline.domain import FrameState
 from gistline.storage.tables import FrameRow
 
 BYTES_LOCK = 7161
-"""First number of the advisory locks on frame bytes; the second is the first byte of the digest."""
+"""First number of the advisory locks on frame bytes; the second is the start of the digest."""
+BUCKET_DIGITS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ def hold_bytes(session: Session, digests: Iterable[str]) -> None:
     """Until the transaction ends, nobody who calls :func:`hold_bytes_alone` removes these bytes.
 
     Equal images share their bytes. Without this a frame could be accepted in the moment in which the bytes of an
-    older, finished one are pruned. 256 locks serve all digests, so that a large request does not fill the lock table.
+    older, finished one are pruned. 4,096 locks serve all digests: few enough for PostgreSQL's lock table whatever the
+    load, and enough that those who delete and those who accept seldom meet.
     """
     _lock(session, "pg_advisory_xact_lock_shared", digests)
 
@@ -109,7 +111,7 @@ def _values(frame: NewFrame) -> dict[str, object]:
 
 
 def _lock(session: Session, function: str, digests: Iterable[str]) -> None:
-    buckets = sorted({int(digest[:2], 16) for digest in digests})
+    buckets = sorted({int(digest[:BUCKET_DIGITS], 16) for digest in digests})
     if buckets:
         bucket = func.unnest(bindparam("buckets", buckets, type_=ARRAY(Integer))).column_valued("bucket")
         session.execute(select(getattr(func, function)(BYTES_LOCK, bucket)))
