@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Final
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from types import TracebackType
+from typing import Final, Self
 from uuid import UUID
 
 from gistline.domain import Detection, FrameState, VerdictKind
@@ -50,44 +51,50 @@ def inspect_frames(
     total = Inspected()
     batch = station.claim(Turn.SUSPECT_FIRST, frame_ids)
     while batch is not None:
-        with _claimed_beside(station, wanted=may_claim() and not batch.suspect) as beside:
+        with _ClaimedBeside(station, wanted=may_claim() and not batch.suspect) as beside:
             total += _inspect(batch, station)
         turn = Turn.FRESH_FIRST if batch.suspect else Turn.SUSPECT_FIRST
-        batch = beside[0] if beside else station.claim(turn) if may_claim() else None
+        batch = beside.claimed or (station.claim(turn) if may_claim() else None)
     _wait_for_tidying(station, leave=0)
     return total
 
 
-@contextmanager
-def _claimed_beside(station: Station, *, wanted: bool) -> Iterator[list[Claim]]:
-    """Claim the next batch while the body runs, so that the engine does not wait; given back if the body fails."""
-    found: list[Claim] = []
-    future = station.ahead.submit(station.claim, Turn.FRESH_BESIDE_OTHERS) if wanted else None
-    try:
-        yield found
-    except BaseException:
+class _ClaimedBeside:
+    """Claims the next batch while its body runs, so that the engine does not wait; gives it back if the body fails."""
+
+    def __init__(self, station: Station, *, wanted: bool) -> None:
+        self._station = station
+        self._future = station.ahead.submit(station.claim, Turn.FRESH_BESIDE_OTHERS) if wanted else None
+        self.claimed: Claim | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._future is None:
+            return
+        if error is None:
+            self.claimed = self._future.result()
+            return
         with suppress(StorageUnavailable):
-            if future is not None and (unused := future.result()) is not None:
-                _give_back(unused, station)
-        raise
-    if future is not None and (claimed := future.result()) is not None:
-        found.append(claimed)
+            if (unused := self._future.result()) is not None:
+                _give_back(unused, self._station)
 
 
 def _inspect(batch: Claim, station: Station) -> Inspected:
     loader = station.load(batch)
     began = time.perf_counter()
-    try:
+    with ExitStack() as stack:
+        stack.push(lambda _kind, error, _trace: _return(batch, error, station) if error else None)
+        stack.callback(loader.stop)
         detections = station.detector.detect(loader.images())
         if len(detections) != len(batch.frames) - len(loader.problems):
             raise EngineUnavailable(f"The detector answered {len(detections)} of {len(loader.looked)} images.")
         looked = time.perf_counter()
         outcomes = _judge(loader, detections, station.settings)
         written = _finish(outcomes, batch, station)
-    except BaseException as error:
-        loader.stop()
-        _return(batch, error, station)
-        raise
     ended = time.perf_counter()
     station.frame_s = (looked - began) / len(batch.frames)
     _tidy(batch, [one for one in outcomes if one.frame_id in written], station)

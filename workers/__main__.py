@@ -1,0 +1,103 @@
+"""``python -m workers detect|report|beat``: run one worker process until SIGTERM.
+
+SIGTERM ends it after the batch or report that it holds. SIGQUIT and SIGKILL leave that to the leases.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import click
+from celery import Celery
+
+from gistline.detection.detector import open_detector
+from gistline.errors import GistlineError
+from gistline.settings import Settings, load_settings
+from workers.app import QUEUES, Fleet, create_celery
+from workers.runtime import OpenDetector, detect_runtime, report_runtime
+from workers.tasks import add_detect_tasks, add_report_tasks, add_upkeep_tasks
+from workers.upkeep import Alive, Watch, detect_duties, report_duties, run_beat, say_goodbye, worker_name
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+LEVELS = ("debug", "info", "warning", "error")
+BEAT = "beat"
+
+
+def run_detect(settings: Settings, open_with: OpenDetector = open_detector) -> int:
+    """Serve the detect queue; returns the exit code.
+
+    Raises:
+        GistlineError: it cannot start; the message says what cures it.
+
+    """
+    with detect_runtime(settings, open_with) as runtime:
+        app = create_celery(settings, Fleet.DETECT)
+        add_detect_tasks(app, runtime)
+        watch = Watch(detect_duties(runtime), runtime.reactions)
+        # One message at a time in the main thread: the engine is the bottleneck, and it is in this process.
+        return _serve(app, Fleet.DETECT, runtime, watch, pool="solo", concurrency=1)
+
+
+def run_report(settings: Settings) -> int:
+    """Serve the report and upkeep queues; returns the exit code.
+
+    Raises:
+        GistlineError: it cannot start; the message says what cures it.
+
+    """
+    with report_runtime(settings) as runtime:
+        app = create_celery(settings, Fleet.REPORT)
+        add_report_tasks(app, runtime)
+        add_upkeep_tasks(app, runtime)
+        watch = Watch(report_duties(runtime), runtime.reactions)
+        concurrency = settings.fleet.report_concurrency
+        return _serve(app, Fleet.REPORT, runtime, watch, pool="threads", concurrency=concurrency)
+
+
+def _serve(app: Celery, fleet: Fleet, runtime: Alive, watch: Watch, **pool: Any) -> int:
+    worker = app.Worker(
+        hostname=worker_name(fleet),
+        queues=[queue.value for queue in QUEUES[fleet]],
+        loglevel=logging.getLogger().level,
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        **pool,
+    )
+    watch.start()
+    try:
+        worker.start()
+    finally:
+        watch.leave()
+        say_goodbye(runtime, fleet)
+    return int(worker.exitcode or 0)
+
+
+@click.command()
+@click.argument("kind", type=click.Choice([*Fleet, BEAT]))
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What is logged.")
+def main(kind: str, log_level: str) -> None:
+    """Run one worker process: detect (frames), report (reports and upkeep) or beat (the clock of the upkeep)."""
+    set_up_logging(log_level)
+    try:
+        settings = load_settings()
+        if kind == BEAT:
+            run_beat(settings)
+        sys.exit({Fleet.DETECT: run_detect, Fleet.REPORT: run_report}[Fleet(kind)](settings))
+    except GistlineError as error:
+        click.echo(f"{error.title}: {error}", err=True)
+        sys.exit(1)
+
+
+def set_up_logging(level: str) -> None:
+    """Log to stderr; Celery's two lines a message only when debugging, because a bell is rung many times a second."""
+    logging.basicConfig(level=level.upper(), format=FORMAT, stream=sys.stderr)
+    if level != "debug":
+        for name in ("celery.app.trace", "celery.worker.strategy", "celery.beat"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""What one worker process holds: opened before it takes its first message, closed at its end.
+
+Both fleets run their tasks in the process itself (pools solo and threads), so nothing here crosses a fork.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from threading import Lock
+from typing import Any, Protocol
+from uuid import UUID
+
+from gistline.detection.detector import open_detector
+from gistline.dispatch import CelerySender, Dispatcher
+from gistline.errors import EngineUnavailable
+from gistline.flows.inspect_frames import inspect_frames
+from gistline.flows.station import FrameDetector, Inspected, Station, open_station
+from gistline.flows.write_report import ReportTools, open_report_tools
+from gistline.frames.store import FrameStore, open_store
+from gistline.settings import DetectionSettings, Settings
+from gistline.storage.session import Sessions, close_database, open_database
+from workers.app import is_stopping, leave
+from workers.retries import Fate, Reactions
+
+log = logging.getLogger(__name__)
+
+BROKEN_ENGINE = 70
+"""Exit code (EX_SOFTWARE) of a worker whose engine stopped answering."""
+
+
+class WarmDetector(FrameDetector, Protocol):
+    """A detector with its life: what :func:`gistline.detection.detector.open_detector` returns."""
+
+    def warm_up(self) -> None:
+        """Raise :class:`EngineUnavailable` when it cannot infer."""
+        ...
+
+    def close(self) -> None:
+        """Free it."""
+        ...
+
+
+OpenDetector = Callable[[DetectionSettings], WarmDetector]
+
+
+@dataclass(slots=True)
+class DetectRuntime:
+    """A detect worker's parts. Its messages and its watch share one engine, one batch at a time."""
+
+    settings: Settings
+    sessions: Sessions
+    dispatcher: Dispatcher
+    station: Station
+    lock: Lock = field(default_factory=Lock)
+    broken: str = ""
+    """Why the engine does not answer any more; such a worker takes nothing."""
+    busy_since: float | None = None
+    total: Inspected = field(default_factory=Inspected)
+
+    def inspect(self, frame_ids: Sequence[UUID]) -> Inspected:
+        """Inspect these frames and what else is pending.
+
+        Raises:
+            EngineUnavailable: the engine failed; the worker is not ready from now on.
+            StorageUnavailable: the database or the frame store does not answer.
+
+        """
+        with self.lock:
+            if self.broken or is_stopping():
+                return Inspected()
+            self.busy_since = time.monotonic()
+            try:
+                done = inspect_frames(frame_ids, self.station, stopping=is_stopping)
+            except EngineUnavailable as error:
+                self.broken = str(error)
+                raise
+            finally:
+                self.busy_since = None
+            self.total += done
+            return done
+
+    @property
+    def reactions(self) -> Reactions:
+        """What follows an error in a task."""
+        return {Fate.LEAVE: lambda: leave(BROKEN_ENGINE), Fate.RING: lambda: self.dispatcher.ring_detect(())}
+
+    def ready(self) -> bool:
+        """Whether it takes work: not while its engine is broken, or is stuck in a batch for longer than a lease."""
+        since = self.busy_since
+        stuck = since is not None and time.monotonic() - since > self.settings.fleet.lease_s
+        return not (self.broken or stuck or is_stopping())
+
+    def detail(self) -> dict[str, Any]:
+        """Facts for the heartbeat: what runs, and the work so far."""
+        info = self.station.detector.info
+        engine = {"model": info.model, "runtime": info.runtime, "device": info.device, "precision": info.precision}
+        return {"engine": engine, "broken": self.broken, "work": asdict(self.total)}
+
+
+@dataclass(slots=True)
+class ReportRuntime:
+    """A report worker's parts; several threads use it at once."""
+
+    settings: Settings
+    sessions: Sessions
+    dispatcher: Dispatcher
+    store: FrameStore
+    tools: ReportTools
+
+    @property
+    def reactions(self) -> Reactions:
+        """What follows an error in a task: windows and upkeep come round again by themselves."""
+        return {}
+
+    def ready(self) -> bool:
+        """Whether it takes work."""
+        return not is_stopping()
+
+    def detail(self) -> dict[str, Any]:
+        """Facts for the heartbeat."""
+        return {"writer": self.settings.reports.writer, "model": self.settings.reports.model}
+
+
+@contextmanager
+def detect_runtime(settings: Settings, open_with: OpenDetector = open_detector) -> Iterator[DetectRuntime]:
+    """Open everything, the detector last and warmed up.
+
+    Raises:
+        EngineUnavailable: the detector cannot run.
+        ModelRejected: its file is missing or does not fit.
+        SettingsError: a URL is missing or wrong.
+        StorageUnavailable: the database does not answer.
+
+    """
+    with ExitStack() as stack:
+        sessions, dispatcher, store = _open_shared(settings, stack)
+        detector = open_with(settings.detection)
+        stack.callback(detector.close)
+        detector.warm_up()
+        station = open_station(sessions, store, detector, settings)
+        stack.callback(station.close)
+        log.info("detector ready: %s", detector.info)
+        yield DetectRuntime(settings, sessions, dispatcher, station)
+
+
+@contextmanager
+def report_runtime(settings: Settings) -> Iterator[ReportRuntime]:
+    """Open everything.
+
+    Raises:
+        SettingsError: a URL is missing or wrong, the model has no price or the writer no key.
+
+    """
+    with ExitStack() as stack:
+        sessions, dispatcher, store = _open_shared(settings, stack)
+        tools = open_report_tools(settings, sessions)
+        stack.callback(tools.writer.close)
+        yield ReportRuntime(settings, sessions, dispatcher, store, tools)
+
+
+def _open_shared(settings: Settings, stack: ExitStack) -> tuple[Sessions, Dispatcher, FrameStore]:
+    sessions = open_database(settings.database)
+    stack.callback(close_database, sessions)
+    dispatcher = CelerySender(settings.redis, settings.fleet)
+    stack.callback(dispatcher.close)
+    return sessions, dispatcher, open_store(settings)

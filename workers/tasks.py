@@ -1,0 +1,52 @@
+"""Every task: ids in, one flow, done. Names are data (:class:`gistline.dispatch.TaskName`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from celery import Celery
+
+from gistline.dispatch import TaskName
+from gistline.flows.close_windows import close_windows
+from gistline.flows.prune_frames import prune_frames, prune_orphans
+from gistline.flows.sweep import sweep
+from gistline.flows.write_report import write_report
+from workers.retries import Reactions, settled
+from workers.runtime import DetectRuntime, ReportRuntime
+
+
+def add_detect_tasks(app: Celery, runtime: DetectRuntime) -> None:
+    """Register what a detect worker does."""
+
+    def detect_frames(frame_ids: list[str]) -> None:
+        runtime.inspect([UUID(one) for one in frame_ids])
+
+    _add(app, TaskName.DETECT_FRAMES, detect_frames, runtime.reactions)
+
+
+def add_report_tasks(app: Celery, runtime: ReportRuntime) -> None:
+    """Register what a report worker does."""
+
+    def write(window_ids: list[str]) -> None:
+        for window_id in window_ids:
+            write_report(UUID(window_id), runtime.tools)
+
+    _add(app, TaskName.WRITE_REPORT, write, runtime.reactions)
+
+
+def add_upkeep_tasks(app: Celery, held: ReportRuntime) -> None:
+    """Register the periodic duties, which a report worker does beside its reports."""
+    sessions, store, dispatcher, settings = held.sessions, held.store, held.dispatcher, held.settings
+    _add(app, TaskName.SWEEP, lambda: sweep(sessions, dispatcher, settings), held.reactions)
+    _add(app, TaskName.CLOSE_WINDOWS, lambda: close_windows(sessions, dispatcher, settings.reports), held.reactions)
+    _add(app, TaskName.PRUNE_FRAMES, lambda: prune_frames(sessions, store, settings.frames), held.reactions)
+    _add(app, TaskName.PRUNE_ORPHANS, lambda: prune_orphans(sessions, store), held.reactions)
+
+
+def _add(app: Celery, name: TaskName, work: Callable[..., object], reactions: Reactions) -> None:
+    def task(*arguments: list[str]) -> None:
+        with settled(reactions):
+            work(*arguments)
+
+    app.task(task, name=name.value)

@@ -1,0 +1,187 @@
+"""Periodic duties, safe in any number of processes at once.
+
+Every worker keeps watch over the fleet beside its own work, so that no single process is needed for it: leases come
+back, lost bells are rung and, on a detect worker, frames are inspected even while Redis is away. ``beat`` rings the
+same duties on a schedule, and those that only it does (pruning).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Any, Final, Protocol
+
+from celery.beat import Scheduler, Service
+
+from gistline.dispatch import QUEUE_OF, TaskName, sender_app, waiting
+from gistline.errors import StorageUnavailable
+from gistline.flows.close_windows import close_windows
+from gistline.flows.sweep import sweep
+from gistline.settings import Settings
+from gistline.storage.heartbeats import Beat, remove_beat, save_beat
+from gistline.storage.session import Sessions, transaction
+from workers.app import Fleet
+from workers.retries import Reactions, settled
+from workers.runtime import DetectRuntime, ReportRuntime
+
+log = logging.getLogger(__name__)
+
+CLOSE_WINDOWS_S: Final = 5.0
+PRUNE_S: Final = 3_600.0
+ORPHANS_S: Final = 86_400.0
+ENOUGH_WAITING: Final = 8
+"""With this many duties waiting, nobody is doing them: beat adds none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Something to do every so many seconds, or again at once when ``do`` returns true."""
+
+    every_s: float
+    do: Callable[[], bool | None]
+
+
+class Watch(Thread):
+    """Does each duty when it is due; an error is settled like a task's and does not keep the others from being done."""
+
+    def __init__(self, duties: Sequence[Duty], reactions: Reactions) -> None:
+        super().__init__(name="watch", daemon=True)
+        self._due = dict.fromkeys(duties, 0.0)
+        self._reactions = reactions
+        self._left = Event()
+
+    def run(self) -> None:
+        """Until :meth:`leave`."""
+        while not self._left.wait(max(0.0, min(self._due.values()) - time.monotonic())):
+            for duty, due in self._due.items():
+                if due <= time.monotonic():
+                    self._due[duty] = time.monotonic() + self._do(duty)
+
+    def leave(self) -> None:
+        """Finish what is being done and end."""
+        self._left.set()
+        self.join()
+
+    def _do(self, duty: Duty) -> float:
+        """Seconds until it is due again."""
+        with settled(self._reactions):
+            if duty.do():
+                return 0.0
+        return duty.every_s
+
+
+class Alive(Protocol):
+    """What a heartbeat asks of a runtime."""
+
+    sessions: Sessions
+
+    def ready(self) -> bool:
+        """Whether it takes work."""
+        ...
+
+    def detail(self) -> dict[str, Any]:
+        """Facts about it."""
+        ...
+
+
+def worker_name(fleet: Fleet) -> str:
+    """Name of this process, unique among live ones: as a Celery node and in ``worker_heartbeats``."""
+    return f"{fleet}-{os.getpid()}@{socket.gethostname()}"
+
+
+def beat(runtime: Alive, fleet: Fleet) -> None:
+    """Say that this process is alive and whether it is ready."""
+    with transaction(runtime.sessions) as session:
+        save_beat(session, Beat(worker_name(fleet), fleet, runtime.ready(), runtime.detail()))
+
+
+def say_goodbye(runtime: Alive, fleet: Fleet) -> None:
+    """Remove this process's heartbeat."""
+    try:
+        with transaction(runtime.sessions) as session:
+            remove_beat(session, worker_name(fleet))
+    except StorageUnavailable:
+        log.warning("the heartbeat of %s stays until it is forgotten", worker_name(fleet))
+
+
+def detect_duties(runtime: DetectRuntime) -> list[Duty]:
+    """Heartbeat, sweep and, for frames whose bells nobody heard, inspection without one."""
+    fleet = runtime.settings.fleet
+    more = [False]
+
+    def sweep_and_inspect() -> bool:
+        swept = sweep(runtime.sessions, runtime.dispatcher, runtime.settings)
+        if swept.rung or more[0]:
+            more[0] = runtime.inspect(()).frames > 0
+        return more[0]
+
+    return [
+        Duty(fleet.heartbeat_s, lambda: beat(runtime, Fleet.DETECT)),
+        Duty(fleet.sweep_interval_s, sweep_and_inspect),
+    ]
+
+
+def report_duties(runtime: ReportRuntime) -> list[Duty]:
+    """Heartbeat, sweep and the closing of windows."""
+    fleet = runtime.settings.fleet
+
+    def sweep_frames() -> None:
+        sweep(runtime.sessions, runtime.dispatcher, runtime.settings)
+
+    def close() -> None:
+        close_windows(runtime.sessions, runtime.dispatcher, runtime.settings.reports)
+
+    return [
+        Duty(fleet.heartbeat_s, lambda: beat(runtime, Fleet.REPORT)),
+        Duty(fleet.sweep_interval_s, sweep_frames),
+        Duty(2 * CLOSE_WINDOWS_S, close),
+    ]
+
+
+class BoundedScheduler(Scheduler):  # type: ignore[misc]
+    """Celery's scheduler in memory, which rings no more while nobody listens."""
+
+    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
+        """Send, unless enough messages wait."""
+        if producer is not None and waiting(producer.channel, QUEUE_OF[TaskName(entry.task)]) >= ENOUGH_WAITING:
+            return None
+        return super().apply_async(entry, producer=producer, advance=advance, **options)
+
+
+def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Beat's duties; a message that waited for longer than the next one takes is thrown away by its worker."""
+    every = {
+        TaskName.SWEEP: settings.fleet.sweep_interval_s,
+        TaskName.CLOSE_WINDOWS: CLOSE_WINDOWS_S,
+        TaskName.PRUNE_FRAMES: PRUNE_S,
+        TaskName.PRUNE_ORPHANS: ORPHANS_S,
+    }
+    return {
+        task.value: {
+            "task": task.value,
+            "schedule": seconds,
+            "options": {"queue": QUEUE_OF[task].value, "expires": max(2 * seconds, 10.0), "ignore_result": True},
+        }
+        for task, seconds in every.items()
+    }
+
+
+def run_beat(settings: Settings) -> None:
+    """Ring the duties until SIGTERM or Ctrl-C; nothing is kept on disk.
+
+    Raises:
+        SettingsError: no Redis is named.
+
+    """
+    app = sender_app(settings.redis)
+    app.conf.update(beat_schedule=schedule(settings), result_expires=None)
+    # Nothing is lost by leaving at once, and Celery would go on reconnecting to a Redis that is away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    Service(app, max_interval=1, scheduler_cls=BoundedScheduler).start()
