@@ -1,0 +1,187 @@
+"""Makes training batches on the device that holds the pictures: turns, mosaics, zoom, and a change of camera.
+
+Turning and tiling move whole pixels, so thresholded pictures stay thresholded; only the zoom interpolates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training.data import SIDE, Pictures
+
+TILES = 4
+LEAST_VISIBLE = 0.5  # share of a box's area that must be left for its label to stay
+PADDING = 114 / 255  # what the product's letterbox fills with
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How often each change happens, as probabilities, and how many of a batch's pictures are real."""
+
+    real: float = 0.65
+    mosaic: float = 0.5
+    zoom: float = 0.4
+    camera: float = 0.3
+    grain: float = 0.25
+
+
+GENTLE = Strength(real=0.75, mosaic=0.0, zoom=0.15, camera=0.2, grain=0.15)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``images`` [b, 1, 640, 640] in 0..1; ``boxes`` [b, m, 4] corners in pixels; ``classes`` [b, m], -1 unused."""
+
+    images: Tensor
+    boxes: Tensor
+    classes: Tensor
+
+
+class Mixer:
+    """Holds all pictures on one device and draws batches from them; equal generators give equal batches."""
+
+    def __init__(self, real: Pictures, boards: Pictures, *, device: str, seed: int) -> None:
+        self.images = torch.cat([torch.from_numpy(p.images) for p in (real, boards)]).to(device)
+        self.boxes = torch.cat([torch.from_numpy(p.boxes) for p in (real, boards)]).to(device)
+        self.classes = torch.cat([torch.from_numpy(p.classes) for p in (real, boards)]).to(device)
+        self.real = len(real)
+        self.device = device
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.span = torch.arange(SIDE, device=device)
+
+    def draw(self, count: int, strength: Strength) -> Batch:
+        tiles = self._sources(count, strength.real)
+        seam = (self._uniform(count, 2) * 0.7 + 0.15).mul(SIDE).long()
+        seam = torch.where(self._chance(count, strength.mosaic)[:, None], seam, torch.zeros_like(seam))
+        images, boxes, classes = self._tile(tiles, seam)
+        images, boxes, classes = self._zoom(images, boxes, classes, strength.zoom)
+        images = self._camera(images, strength.camera)
+        images = self._grain(images, strength.grain)
+        return Batch(images.clamp(0, 1), *_compact(boxes, classes))
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=self.generator, device=self.device)
+
+    def _chance(self, count: int, share: float) -> Tensor:
+        return self._uniform(count) < share
+
+    def _sources(self, count: int, real: float) -> Tensor:
+        """Picture numbers [count, 4]; the tiles of one picture are all real or all simulated."""
+        boards = len(self.images) - self.real
+        is_real = (self._uniform(count) < real) | (boards == 0)
+        pick = self._uniform(count, TILES)
+        return torch.where(is_real[:, None], pick * self.real, self.real + pick * boards).long()
+
+    def _tile(self, tiles: Tensor, seam: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Four pictures around ``seam`` (x, y), each turned and cropped; a seam at 0, 0 shows the last one whole."""
+        count, device = len(tiles), self.device
+        low = torch.zeros((count, TILES, 2), dtype=torch.long, device=device)
+        high = torch.full_like(low, SIDE)
+        for tile in range(TILES):
+            for axis, after in ((0, tile % 2), (1, tile // 2)):
+                if after:
+                    low[:, tile, axis] = seam[:, axis]
+                else:
+                    high[:, tile, axis] = seam[:, axis]
+        offset = (self._uniform(count, TILES, 2) * (SIDE - (high - low) + 1)).long()
+        turn = (self._uniform(count, TILES, 3) < 0.5).long()
+        images = self._gather(tiles, seam, offset - low, turn)
+        boxes = _turn(self.boxes[tiles], turn) - (offset - low).repeat(1, 1, 2)[:, :, None].float()
+        boxes, kept = _clip(boxes, low[:, :, None].float(), high[:, :, None].float())
+        classes = torch.where(kept, self.classes[tiles], -1)
+        return images, boxes.flatten(1, 2), classes.flatten(1, 2)
+
+    def _gather(self, tiles: Tensor, seam: Tensor, shift: Tensor, turn: Tensor) -> Tensor:
+        right = (self.span[None] >= seam[:, :1]).long()
+        below = (self.span[None] >= seam[:, 1:]).long()
+        which = below[:, :, None] * 2 + right[:, None, :]
+        rows = torch.arange(len(tiles), device=self.device)[:, None, None]
+        moved, turned = shift[rows, which], turn[rows, which]
+        u = self.span[None, None, :] + moved[..., 0]
+        v = self.span[None, :, None] + moved[..., 1]
+        u = torch.where(turned[..., 0] > 0, SIDE - 1 - u, u)
+        v = torch.where(turned[..., 1] > 0, SIDE - 1 - v, v)
+        swap = turned[..., 2] > 0
+        picked = self.images[tiles[rows, which], torch.where(swap, u, v), torch.where(swap, v, u)]
+        return picked[:, None].float() / 255
+
+    def _zoom(self, images: Tensor, boxes: Tensor, classes: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
+        rows = torch.nonzero(self._chance(len(images), share))[:, 0]
+        if len(rows) == 0:
+            return images, boxes, classes
+        scale = 0.7 * (1.45 / 0.7) ** self._uniform(len(rows), 1)
+        slack = (self._uniform(len(rows), 2) - 0.5) * (1 - scale) * SIDE
+        at = slack + (1 - scale) * SIDE / 2
+        theta = torch.zeros((len(rows), 2, 3), device=self.device)
+        theta[:, 0, 0] = theta[:, 1, 1] = 1 / scale[:, 0]
+        theta[:, :, 2] = (SIDE / 2 - at) / (scale * SIDE / 2) - 1
+        grid = F.affine_grid(theta, [len(rows), 1, SIDE, SIDE], align_corners=False)
+        zoomed = F.grid_sample(images[rows] - PADDING, grid, align_corners=False) + PADDING
+        images = images.index_copy(0, rows, zoomed)
+        moved = boxes[rows] * scale[:, :, None] + at.repeat(1, 2)[:, None]
+        moved, kept = _clip(
+            moved, torch.zeros(1, device=self.device), torch.full((1,), float(SIDE), device=self.device)
+        )
+        boxes = boxes.index_copy(0, rows, moved)
+        classes = classes.index_copy(0, rows, torch.where(kept, classes[rows], -1))
+        return images, boxes, classes
+
+    def _camera(self, images: Tensor, share: float) -> Tensor:
+        """Show some pictures as a grey camera would: other levels, uneven light, a soft lens."""
+        rows = torch.nonzero(self._chance(len(images), share))[:, 0]
+        count = len(rows)
+        if count == 0:
+            return images
+        dark = self._uniform(count, 1, 1, 1) * 0.45
+        light = dark + 0.2 + self._uniform(count, 1, 1, 1) * (0.8 - dark)
+        seen = dark + images[rows] * (light - dark)
+        seen = _blur(seen, 0.3 + 1.2 * self._uniform(count))
+        angle, fall = self._uniform(count, 1, 1, 1) * 6.2832, self._uniform(count, 1, 1, 1) * 0.4
+        ramp = (self.span.float() / SIDE - 0.5)[None, None]
+        seen = seen * (1 - fall / 2 + fall * (ramp[..., None, :] * angle.cos() + ramp[..., None] * angle.sin()))
+        return images.index_copy(0, rows, seen)
+
+    def _grain(self, images: Tensor, share: float) -> Tensor:
+        level = self._uniform(len(images), 1, 1, 1) * 0.035 * self._chance(len(images), share)[:, None, None, None]
+        return images + level * torch.randn(images.shape, generator=self.generator, device=self.device)
+
+
+def _turn(boxes: Tensor, turn: Tensor) -> Tensor:
+    """Corners ``[b, t, m, 4]`` after an optional transpose, then optional flips; ``turn`` [b, t, 3] as (x, y, swap)."""
+    flip_x, flip_y, swap = (turn[..., i, None, None] > 0 for i in range(3))
+    boxes = torch.where(swap, boxes[..., [1, 0, 3, 2]], boxes)
+    x, y = boxes[..., [0, 2]], boxes[..., [1, 3]]
+    x = torch.where(flip_x, SIDE - x.flip(-1), x)
+    y = torch.where(flip_y, SIDE - y.flip(-1), y)
+    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], -1)
+
+
+def _clip(boxes: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Cut boxes to a window; also say which still show at least half of themselves."""
+    corners = boxes.unflatten(-1, (2, 2))
+    cut = torch.maximum(torch.minimum(corners, high[..., None, :]), low[..., None, :])
+    before = (corners[..., 1, :] - corners[..., 0, :]).prod(-1)
+    left = (cut[..., 1, :] - cut[..., 0, :]).prod(-1)
+    return cut.flatten(-2), left >= LEAST_VISIBLE * before.clamp(min=1.0)
+
+
+def _blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur with one ``sigma`` a picture, 7 pixels wide."""
+    reach = torch.arange(-3, 4, device=images.device).float()
+    kernel = torch.exp(-0.5 * (reach / sigma[:, None]) ** 2)
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    count, flat = len(images), F.pad(images, (3, 3, 3, 3), mode="replicate").transpose(0, 1)
+    flat = F.conv2d(flat, kernel[:, None, None, :], groups=count)
+    return F.conv2d(flat, kernel[:, None, :, None], groups=count).transpose(0, 1)
+
+
+def _compact(boxes: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Move the used slots to the front and drop the columns that no picture uses."""
+    order = (classes < 0).long().argsort(dim=1, stable=True)
+    most = max(1, int((classes >= 0).sum(1).max()))
+    order = order[:, :most]
+    return boxes.gather(1, order[..., None].expand(-1, -1, 4)), classes.gather(1, order)

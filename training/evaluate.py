@@ -1,0 +1,193 @@
+"""Measures a detector by COCO's rules, at DeepPCB's own threshold too, from predictions of any runtime.
+
+Predictions are judged as the product makes them: each anchor votes for its best class, suppression is class-wise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data import TEST_BOARDS_SEED, Pictures, hold_out, read_deeppcb, render_boards
+from training.export import LABELS
+
+LEAST_SCORE = 0.001
+SUPPRESS_ABOVE = 0.65
+MOST_DETECTIONS = 300
+
+Prediction = tuple[int, float, tuple[float, float, float, float]]
+"""Class, score, (x, y, w, h) in pixels."""
+Truth = tuple[int, tuple[float, float, float, float]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Mean average precision over the classes, and each class's at IoU 0.33 (DeepPCB's criterion) and 0.50."""
+
+    images: int
+    boxes: int
+    map33: float
+    map50: float
+    map50_95: float
+    by_class33: dict[str, float]
+    by_class50: dict[str, float]
+    best_f33: float
+    best_threshold: float
+
+
+def decode(output: NDArray[np.float32]) -> list[Prediction]:
+    """One picture's ``[4 + classes, anchors]`` to predictions: threshold 0.001, best class, class-wise suppression."""
+    scores, labels = output[4:].max(0), output[4:].argmax(0)
+    kept = np.flatnonzero(scores > LEAST_SCORE)
+    if len(kept) == 0:
+        return []
+    kept = kept[np.argsort(-scores[kept], kind="stable")[:2000]]
+    cx, cy, w, h = output[:4, kept]
+    boxes = np.stack([cx - w / 2, cy - h / 2, w, h], 1).astype(np.float64)
+    shifted = boxes + labels[kept, None] * np.array([4096.0, 0, 0, 0])
+    picked = cv2.dnn.NMSBoxes(shifted.tolist(), scores[kept].tolist(), LEAST_SCORE, SUPPRESS_ABOVE)
+    answer = []
+    for index in np.asarray(picked, int).ravel()[:MOST_DETECTIONS]:
+        x, y, wide, high = (float(value) for value in boxes[index])
+        answer.append((int(labels[kept[index]]), float(scores[kept[index]]), (x, y, wide, high)))
+    return answer
+
+
+def measure(truth: Sequence[Sequence[Truth]], found: Sequence[Sequence[Prediction]]) -> Scores:
+    """Judge predictions; ``truth`` and ``found`` hold one list a picture, in the same order."""
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    reference, answers = COCO(_as_coco(truth)), _as_results(found)
+    steps = np.concatenate([[0.33], np.arange(0.5, 0.96, 0.05)])
+    judge = COCOeval_faster(reference, reference.loadRes(answers or _NOTHING), "bbox", print_function=lambda *_: None)
+    judge.params.iouThrs = steps
+    judge.params.maxDets = [1, 10, MOST_DETECTIONS]
+    judge.evaluate()
+    judge.accumulate()
+    precision = np.asarray(judge.eval["precision"])[:, :, :, 0, -1]  # [iou, recall, class]
+    by_class = np.where(precision > -1, precision, np.nan).mean(1)  # [iou, class]
+    best_f, threshold = best_f_score(truth, found)
+    return Scores(
+        images=len(truth),
+        boxes=sum(len(row) for row in truth),
+        map33=_mean(by_class[0]),
+        map50=_mean(by_class[1]),
+        map50_95=_mean(by_class[1:]),
+        by_class33={label: round(float(value), 4) for label, value in zip(LABELS, by_class[0], strict=True)},
+        by_class50={label: round(float(value), 4) for label, value in zip(LABELS, by_class[1], strict=True)},
+        best_f33=best_f,
+        best_threshold=threshold,
+    )
+
+
+_NOTHING = [{"image_id": 1, "category_id": 1, "bbox": [0.0, 0.0, 1.0, 1.0], "score": 0.0}]
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return round(float(np.nanmean(values)), 4)
+
+
+def _as_coco(truth: Sequence[Sequence[Truth]]) -> dict[str, object]:
+    notes: list[dict[str, object]] = []
+    for image, row in enumerate(truth, 1):
+        for label, box in row:
+            notes.append(
+                {
+                    "id": len(notes) + 1,
+                    "image_id": image,
+                    "category_id": label + 1,
+                    "bbox": list(box),
+                    "area": box[2] * box[3],
+                    "iscrowd": 0,
+                }
+            )
+    images = [{"id": image, "width": 640, "height": 640} for image in range(1, len(truth) + 1)]
+    kinds = [{"id": number, "name": label} for number, label in enumerate(LABELS, 1)]
+    return {"images": images, "annotations": notes, "categories": kinds}
+
+
+def _as_results(found: Sequence[Sequence[Prediction]]) -> list[dict[str, object]]:
+    return [
+        {"image_id": image, "category_id": label + 1, "bbox": list(box), "score": score}
+        for image, row in enumerate(found, 1)
+        for label, score, box in row
+    ]
+
+
+def best_f_score(truth: Sequence[Sequence[Truth]], found: Sequence[Sequence[Prediction]]) -> tuple[float, float]:
+    """Largest F1 over all thresholds at IoU 0.33, all classes together, and the threshold that gives it."""
+    hits = sorted((pair for t, f in zip(truth, found, strict=True) for pair in _match(t, f)), reverse=True)
+    wanted = sum(len(row) for row in truth)
+    right, best, threshold = 0, 0.0, 1.0
+    for count, (score, hit) in enumerate(hits, 1):
+        right += hit
+        f_score = 2 * right / (count + wanted)
+        if f_score > best:
+            best, threshold = f_score, score
+    return round(best, 4), round(threshold, 3)
+
+
+def _match(truth: Sequence[Truth], found: Sequence[Prediction]) -> list[tuple[float, bool]]:
+    free, answer = list(truth), []
+    for label, score, box in sorted(found, key=lambda item: -item[1]):
+        rated = [(_iou(box, other), index) for index, (kind, other) in enumerate(free) if kind == label]
+        iou, index = max(rated, default=(0.0, -1))
+        if iou > 0.33:
+            free.pop(index)
+        answer.append((score, iou > 0.33))
+    return answer
+
+
+def _iou(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    wide = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    high = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    common = max(0.0, wide) * max(0.0, high)
+    return common / (a[2] * a[3] + b[2] * b[3] - common)
+
+
+def predict_openvino(path: Path, images: Iterable[NDArray[np.uint8]]) -> list[list[Prediction]]:
+    """Run an ONNX model, float or INT8, on grey ``[640, 640]`` pictures; what is not quantised runs in FP32."""
+    import openvino as ov
+
+    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    answer = []
+    for image in images:
+        pixels = np.repeat(image[None, None].astype(np.float32) / 255, 3, 1)
+        answer.append(decode(compiled({0: pixels})[0][0]))
+    return answer
+
+
+def load_split(name: str, deeppcb: Path | None) -> Pictures:
+    """``held-out``, ``test_public`` (both need DeepPCB's folder) or ``boards`` (200 simulated ones)."""
+    if name == "boards":
+        return render_boards(200, TEST_BOARDS_SEED)
+    if deeppcb is None:
+        raise SystemExit(f"{name} needs --deeppcb FOLDER")
+    return hold_out(read_deeppcb(deeppcb, "trainval"))[1] if name == "held-out" else read_deeppcb(deeppcb, name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("onnx", type=Path)
+    parser.add_argument("--deeppcb", type=Path)
+    parser.add_argument("--splits", nargs="+", default=["held-out", "boards"])
+    parser.add_argument("--json", type=Path, help="write the scores here as well")
+    options = parser.parse_args()
+    scores = {}
+    for name in options.splits:
+        pictures = load_split(name, options.deeppcb)
+        scores[name] = asdict(measure(pictures.truth(), predict_openvino(options.onnx, pictures.images)))
+        print(name, json.dumps(scores[name]), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(scores, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""Trains the bundled detector on one device within a given time; see README.md beside this file for the recipe."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import subprocess
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from training.augment import GENTLE, Mixer, Strength
+from training.data import Pictures
+from training.evaluate import Prediction, Scores, decode, measure
+from training.loss import DetectionLoss
+from training.model import CONFIGS, Detector, ExportedDetector
+
+SIZE = (640, 640)
+WARM_UP_STEPS = 200
+GENTLE_FROM = 0.8  # share of the run after which mosaics stop
+FINAL_RATE = 0.02  # of the peak learning rate
+
+
+class Average:
+    """Exponential moving average of all weights and statistics; what is kept and measured."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay, self.steps = decay, 0
+
+    @torch.no_grad()
+    def follow(self, model: nn.Module) -> None:
+        self.steps += 1
+        decay = self.decay * (1 - math.exp(-self.steps / 500))
+        pairs = [(mine, its.detach()) for mine, its in zip(_floats(self.model), _floats(model), strict=True)]
+        torch._foreach_lerp_([mine for mine, _ in pairs], [its for _, its in pairs], 1 - decay)
+
+
+def _floats(model: nn.Module) -> list[Tensor]:
+    return [value for value in model.state_dict().values() if value.dtype.is_floating_point]
+
+
+def build_optimiser(model: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
+    """AdamW; weight decay for kernels only, neither for biases nor for BatchNorm."""
+    kernels = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    on_gpu = kernels[0].is_cuda
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), fused=on_gpu)
+
+
+def learning_rate(peak: float, step: int, progress: float) -> float:
+    """Linear warm-up by steps, then a cosine over the progress (0 to 1) of the run."""
+    cosine = FINAL_RATE + (1 - FINAL_RATE) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
+    return peak * min(1.0, (step + 1) / WARM_UP_STEPS) * cosine
+
+
+@torch.no_grad()
+def predict(model: Detector, pictures: Pictures, device: str) -> list[list[Prediction]]:
+    """Run the averaged model on all pictures, in full precision, 25 at a time."""
+    graph = ExportedDetector(model, SIZE).to(device).eval()
+    answer: list[list[Prediction]] = []
+    for start in range(0, len(pictures), 25):
+        pixels = torch.from_numpy(pictures.images[start : start + 25]).to(device)[:, None].float() / 255
+        answer += [decode(row) for row in graph(pixels.expand(-1, 3, -1, -1)).cpu().numpy()]
+    return answer
+
+
+class Trainer:
+    """One run: the model, its average, its data and its clock."""
+
+    def __init__(self, options: argparse.Namespace, data: dict[str, Pictures]) -> None:
+        self.options, self.device = options, options.device
+        torch.manual_seed(options.seed)
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = True
+        self.model = Detector(CONFIGS[options.config]).to(self.device, memory_format=torch.channels_last)
+        self.average = Average(self.model, options.average)
+        self.optimiser = build_optimiser(self.model, options.rate, options.decay)
+        self.loss = DetectionLoss(self.model.config, SIZE, self.device)
+        self.mixer = Mixer(data["real-train"], data["boards-train"], device=self.device, seed=options.seed)
+        self.held = {name: data[name] for name in ("real-held", "boards-held")}
+        self.forward: nn.Module = self.model
+        self.step, self.start = 0, time.monotonic()
+        self.history: list[dict[str, object]] = []
+
+    def progress(self) -> float:
+        by_steps = self.step / self.options.steps if self.options.steps else 0.0
+        by_time = (time.monotonic() - self.start) / self.options.max_seconds if self.options.max_seconds else 0.0
+        return max(by_steps, by_time)
+
+    def run(self) -> None:
+        self._compile()
+        self.start = time.monotonic()
+        next_look = self.options.look_every
+        while (progress := self.progress()) < 1.0:
+            parts = self._one_step(progress)
+            if self.step % 100 == 0:
+                numbers = " ".join(f"{value:.3f}" for value in parts.tolist())
+                print(f"{self.options.config} step {self.step} at {progress:.2f}: {numbers}", flush=True)
+            if progress >= next_look:
+                next_look += self.options.look_every
+                self.look()
+        self.look(last=True)
+
+    def _compile(self) -> None:
+        """Compile the model where asked; a machine without the compiler trains without it."""
+        if not self.options.compile:
+            return
+        self.forward = torch.compile(self.model)
+        try:
+            begun = time.monotonic()
+            self._one_step(0.0)
+            print(f"{self.options.config} compiled in {time.monotonic() - begun:.0f} s", flush=True)
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            print(f"{self.options.config} not compiled: {str(error)[:200]}", flush=True)
+            self.forward = self.model
+
+    def _one_step(self, progress: float) -> Tensor:
+        strength = Strength() if progress < GENTLE_FROM else GENTLE
+        batch = self.mixer.draw(self.options.batch, strength)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.options.rate, self.step, progress)
+        self.model.train()
+        images = batch.images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+            distances, logits = self.forward(images)
+        loss, parts = self.loss(distances, logits, batch.boxes, batch.classes)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
+        self.optimiser.step()
+        self.average.follow(self.model)
+        self.step += 1
+        return parts
+
+    def look(self, *, last: bool = False) -> dict[str, Scores]:
+        """Measure the average on what is held out, and save it."""
+        scores = {}
+        for name, pictures in self.held.items():
+            scores[name] = measure(pictures.truth(), predict(self.average.model, pictures, self.device))
+            s = scores[name]
+            print(
+                f"{self.options.config} {'END ' if last else ''}step {self.step} {time.monotonic() - self.start:.0f} s "
+                f"{name}: mAP33 {s.map33:.4f} mAP50 {s.map50:.4f} mAP50-95 {s.map50_95:.4f} F {s.best_f33:.4f}",
+                flush=True,
+            )
+        entry: dict[str, object] = {"step": self.step, **{name: asdict(s) for name, s in scores.items()}}
+        self.history.append(entry)
+        self.save()
+        return scores
+
+    def save(self) -> None:
+        recipe = {key: str(value) if isinstance(value, Path) else value for key, value in vars(self.options).items()}
+        record = {"recipe": recipe, "strength": asdict(Strength()), "gentle": asdict(GENTLE), "steps": self.step}
+        weights = {key: value.cpu() for key, value in self.average.model.state_dict().items()}
+        self.options.out.mkdir(parents=True, exist_ok=True)
+        torch.save({"config": self.options.config, "weights": weights, "record": record}, self._path(".pt"))
+        self._path(".json").write_text(json.dumps({**record, "history": self.history}, indent=1) + "\n")
+
+    def _path(self, suffix: str) -> Path:
+        return self.options.out / f"{self.options.config}{suffix}"
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", choices=CONFIGS, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder that training.data prepared")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--max-seconds", type=float, default=0.0, help="the schedule is stretched over this time")
+    parser.add_argument("--steps", type=int, default=0, help="or over this many steps, which repeats a run")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--decay", type=float, default=0.02)
+    parser.add_argument("--average", type=float, default=0.9995)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--look-every", type=float, default=0.25, help="share of the run between measurements")
+    parser.add_argument("--compile", action="store_true")
+    options = parser.parse_args(arguments)
+    if not options.max_seconds and not options.steps:
+        parser.error("give --max-seconds or --steps")
+    return options
+
+
+def main() -> None:
+    options = parse()
+    names = ("real-train", "boards-train", "real-held", "boards-held")
+    data = {name: Pictures.load(options.data / name) for name in names}
+    Trainer(options, data).run()
+
+
+if __name__ == "__main__":
+    main()
