@@ -1,0 +1,112 @@
+"""Packing and encoding, for any findings: within budget, nothing lost, nothing doubled, decodable."""
+
+from collections import Counter
+from datetime import timedelta
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gistline.domain import Box, Finding, FrameId, Placement
+from gistline.errors import BudgetTooSmall
+from gistline.findings.grouping import group_findings
+from gistline.reports.encoding import CodedGroup, Row, decode_groups, row_of
+from gistline.reports.prompt import Prompt, build_prompt
+from gistline.reports.tokens import ceiling
+from tests.support.reporting import START, finding, window_data
+
+NAMES = st.one_of(st.sampled_from(["cam-1", "cam-2", "open", "spur"]), st.text(max_size=12))
+SIDES = st.floats(0, 12_000, allow_nan=False)
+
+quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@st.composite
+def findings(draw: st.DrawFn, *, most: int = 60) -> list[Finding]:
+    names = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
+    count = draw(st.integers(1, most))
+    made = []
+    for key in range(1, count + 1):
+        made.append(
+            Finding(
+                finding_id=key,
+                frame_id=FrameId(finding(key).frame_id),
+                camera=draw(st.sampled_from(names)),
+                line="line-1",
+                label=draw(st.sampled_from(names)),
+                confidence=draw(st.floats(0, 1)),
+                box=Box(draw(SIDES), draw(SIDES), draw(SIDES), draw(SIDES)),
+                severity=draw(st.integers(1, 3)),
+                captured_at=START + timedelta(seconds=draw(st.floats(-60, 900))),
+            )
+        )
+    return made
+
+
+def prompt_of(found: list[Finding], budget: int) -> Prompt | None:
+    try:
+        return build_prompt(window_data(found), budget=budget, measure=ceiling)
+    except BudgetTooSmall:
+        return None
+
+
+def read_back(prompt: Prompt) -> tuple[CodedGroup, ...]:
+    return decode_groups(prompt.packed.text)
+
+
+@quick
+@given(findings(), st.integers(200, 6000))
+def test_no_prompt_is_over_its_budget(found: list[Finding], budget: int) -> None:
+    prompt = prompt_of(found, budget)
+    assert prompt is None or ceiling(prompt.text) <= budget
+
+
+@quick
+@given(findings(), st.integers(1200, 6000))
+def test_every_finding_has_exactly_one_place(found: list[Finding], budget: int) -> None:
+    prompt = prompt_of(found, budget)
+    if prompt is None:
+        return
+    packed = prompt.packed
+    assert packed.placements.keys() == {one.finding_id for one in found}
+    assert sum(packed.counts.values()) == prompt.data.totals.findings == len(found)
+    listed = [one.finding_id for shown in packed.shown for one in shown.listed]
+    assert len(listed) == len(set(listed)) == packed.counts[Placement.ROW]
+    told = sum(len(shown.group.findings) for shown in packed.shown)
+    assert told == packed.counts[Placement.ROW] + packed.counts[Placement.AGGREGATE]
+
+
+@quick
+@given(findings(), st.integers(1200, 6000))
+def test_the_prompt_decodes_to_the_rounded_findings(found: list[Finding], budget: int) -> None:
+    prompt = prompt_of(found, budget)
+    if prompt is None:
+        return
+    by_group = {(group.camera, group.label): group for group in group_findings(found)}
+    for coded, shown in zip(read_back(prompt), prompt.packed.shown, strict=True):
+        group = by_group[coded.camera, coded.label]
+        assert (coded.count, coded.severity) == (len(group.findings), group.severity)
+        assert coded.rows == tuple(row_of(one, START) for one in shown.listed)
+        assert (coded.aggregate is None) == shown.in_full
+        possible = Counter(row_of(one, START) for one in group.findings)
+        assert not Counter[Row](coded.rows) - possible
+
+
+@quick
+@given(findings(), st.integers(1200, 6000), st.integers(1, 2000))
+def test_more_budget_never_shows_less(found: list[Finding], budget: int, more: int) -> None:
+    small, large = prompt_of(found, budget), prompt_of(found, budget + more)
+    if small is None:
+        return
+    assert large is not None
+    rank = {Placement.TOTALS: 0, Placement.AGGREGATE: 1, Placement.ROW: 2}
+    for key, place in small.packed.placements.items():
+        assert rank[large.packed.placements[key]] >= rank[place]
+
+
+@quick
+@given(findings(most=25), st.randoms(use_true_random=False))
+def test_the_order_of_reading_does_not_change_the_prompt(found: list[Finding], random: object) -> None:
+    shuffled = list(found)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    one, other = prompt_of(found, 3000), prompt_of(shuffled, 3000)
+    assert (one and one.text) == (other and other.text)
