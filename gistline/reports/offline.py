@@ -90,7 +90,7 @@ def _losses(frames: FrameCounts) -> str:
 def _sum_up(data: WindowData) -> str:
     totals = data.totals
     return (
-        f"They show {_many(totals.findings, 'finding')} of {_many(len(totals.by_label), 'class', 'classes')} "
+        f"Found: {_many(totals.findings, 'finding')} of {_many(len(totals.by_label), 'class', 'classes')} "
         f"on {_many(len(totals.by_camera), 'camera')}."
     )
 

@@ -24,22 +24,20 @@ quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
 def findings(draw: st.DrawFn, *, most: int = 60) -> list[Finding]:
     names = draw(st.lists(NAMES, min_size=1, max_size=5, unique=True))
     count = draw(st.integers(1, most))
-    made = []
-    for key in range(1, count + 1):
-        made.append(
-            Finding(
-                finding_id=key,
-                frame_id=FrameId(finding(key).frame_id),
-                camera=draw(st.sampled_from(names)),
-                line="line-1",
-                label=draw(st.sampled_from(names)),
-                confidence=draw(st.floats(0, 1)),
-                box=Box(draw(SIDES), draw(SIDES), draw(SIDES), draw(SIDES)),
-                severity=draw(st.integers(1, 3)),
-                captured_at=START + timedelta(seconds=draw(st.floats(-60, 900))),
-            )
+    return [
+        Finding(
+            finding_id=key,
+            frame_id=FrameId(finding(key).frame_id),
+            camera=draw(st.sampled_from(names)),
+            line="line-1",
+            label=draw(st.sampled_from(names)),
+            confidence=draw(st.floats(0, 1)),
+            box=Box(draw(SIDES), draw(SIDES), draw(SIDES), draw(SIDES)),
+            severity=draw(st.integers(1, 3)),
+            captured_at=START + timedelta(seconds=draw(st.floats(-60, 900))),
         )
-    return made
+        for key in range(1, count + 1)
+    ]
 
 
 def prompt_of(found: list[Finding], budget: int) -> Prompt | None:
