@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from gistline.cli.invocation import settings_of
 from gistline.cli.output import BAD_INPUT, console, errors, print_json
@@ -102,7 +102,7 @@ def _as_json(done: Sequence[DetectedImage]) -> dict[str, list[dict[str, object]]
 
 
 def _as_table(done: Sequence[DetectedImage]) -> Table:
-    table = Table("image", "class", "confidence", "x", "y", "width", "height")
+    table = Table(Column("image", overflow="fold"), "class", "confidence", "x", "y", "width", "height")
     for one in done:
         name = escape(str(one.path))
         for found in one.detections:

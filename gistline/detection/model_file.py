@@ -31,8 +31,8 @@ UNDERSTOOD: Final = (
 class ModelFile:
     """A detector's file, read and checked.
 
-    ``input_size`` is ``(height, width)`` in pixels; ``quantised_convolutions`` of ``convolutions`` take both their
-    input and their weights from a DequantizeLinear, that is, are meant to run in INT8.
+    ``input_size`` is ``(height, width)`` in pixels; ``quantised_convolutions`` of ``convolutions`` read weights stored
+    in eight bits in a graph that also quantises activations: they are meant to run in INT8.
     """
 
     name: str
@@ -85,14 +85,13 @@ def read_model(path: Path) -> ModelFile:
     input_size = _input_size(path.name, model)
     _check_output(path.name, model, len(labels))
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    dequantised = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     return ModelFile(
         name=path.name,
         sha256=hashlib.sha256(content).hexdigest(),
         labels=labels,
         input_size=input_size,
         convolutions=len(convolutions),
-        quantised_convolutions=sum(dequantised.issuperset(node.input[:2]) for node in convolutions),
+        quantised_convolutions=_quantised(model, convolutions),
         content=content,
     )
 
@@ -150,6 +149,13 @@ def _check_output(name: str, model: Any, classes: int) -> None:
     if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][1] != 4 + classes:
         seen = ", ".join(f"{value.name} {shape}" for value, shape in zip(outputs, shapes, strict=True))
         raise ModelRejected(f"{name} names {classes} classes and answers {seen or 'nothing'}.", cure=UNDERSTOOD)
+
+
+def _quantised(model: Any, convolutions: list[Any]) -> int:
+    if not any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        return 0
+    dequantised = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    return sum(node.input[1] in dequantised for node in convolutions)
 
 
 def _shape(value: Any) -> list[int | str]:

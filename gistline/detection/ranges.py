@@ -213,8 +213,9 @@ def _upper_end(histogram: Histogram, method: Method, *, percentile: float, level
     if method is Method.MINMAX or counts.size <= levels:
         return max(0.0, histogram.maximum)
     loss = _divergence if method is Method.ENTROPY else _squared_error
-    best = min(range(levels, counts.size + 1, 4), key=lambda kept: loss(counts, kept, levels))
-    return min(histogram.maximum, best * histogram.width)
+    candidates = [*range(levels, counts.size, 4), counts.size]
+    best = min(candidates, key=lambda kept: loss(counts, kept, levels))
+    return float(min(histogram.maximum, best * histogram.width))
 
 
 def _divergence(counts: NDArray[np.float64], kept: int, levels: int) -> float:
@@ -237,7 +238,11 @@ def _divergence(counts: NDArray[np.float64], kept: int, levels: int) -> float:
 
 
 def _squared_error(counts: NDArray[np.float64], kept: int, levels: int) -> float:
-    """Rounding noise of all values plus the squared distance of those beyond bin ``kept``, in units of a bin."""
+    """Squared error, in bins, of rounding to ``levels`` steps up to bin ``kept`` and saturating beyond.
+
+    Bin 0 stands for zero and everything below, whose error is that of a uniform rounding.
+    """
     step = kept / levels
-    beyond = np.arange(counts.size - kept) + 0.5
-    return float(counts.sum() * step * step / 12 + np.sum(counts[kept:] * beyond * beyond))
+    centres = np.arange(1, counts.size) + 0.5
+    rounded = np.minimum(np.rint(centres / step) * step, kept)
+    return float(counts[0] * step * step / 12 + np.sum(counts[1:] * (centres - rounded) ** 2))
