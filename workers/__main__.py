@@ -76,7 +76,7 @@ def _serve(app: Celery, fleet: Fleet, runtime: Alive, watch: Watch, **pool: Any)
 
 
 @click.command()
-@click.argument("kind", type=click.Choice([*Fleet, BEAT]))
+@click.argument("kind", type=click.Choice([*(fleet.value for fleet in Fleet), BEAT]))
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What is logged.")
 def main(kind: str, log_level: str) -> None:
     """Run one worker process: detect (frames), report (reports and upkeep) or beat (the clock of the upkeep)."""

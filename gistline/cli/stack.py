@@ -24,6 +24,9 @@ POLL_S = 0.2
 HOPELESS = 3
 """A program that ended this often before the system was ready will not get ready."""
 
+WORKERS = ("detect", "report")
+"""Kinds of which one must be ready before the system is."""
+
 Say = Callable[[str], None]
 
 
@@ -38,7 +41,7 @@ class Stack:
 
 @contextmanager
 def running(settings: Settings, *, detect_workers: int = 1, say: Say, on_event: Say) -> Iterator[Stack]:
-    """Start everything, wait until ``GET /readyz`` answers 200, stop everything at the end.
+    """Start everything, wait until API and workers are ready, stop everything at the end.
 
     ``say`` gets what is being waited for, ``on_event`` restarts. SIGTERM and Ctrl-C raise ``KeyboardInterrupt`` inside.
     Call it in the main thread.
@@ -122,7 +125,7 @@ def _wait_until_ready(stack: Stack, say: Say) -> None:
 
 
 def ask_readiness(settings: Settings) -> str | None:
-    """None when ``GET /readyz`` answers 200, else what is still missing, in words."""
+    """None when ``GET /readyz`` answers 200 and knows a ready worker of each kind, else what is missing, in words."""
     host = _reachable(settings.api.host).strip("[]")
     connection = http.client.HTTPConnection(host, settings.api.port, timeout=5)
     try:
@@ -133,7 +136,13 @@ def ask_readiness(settings: Settings) -> str | None:
         return "the API"
     finally:
         connection.close()
-    return None if response.status == http.HTTPStatus.OK else _reason(body)
+    return _unready_worker(body) if response.status == http.HTTPStatus.OK else _reason(body)
+
+
+def _unready_worker(body: bytes) -> str | None:
+    """The API accepts frames without workers; who starts a whole system wants to see them inspected."""
+    workers = json.loads(body)["workers"]
+    return next((f"a {kind} worker" for kind in WORKERS if not workers.get(kind, {}).get("ready")), None)
 
 
 def _reason(body: bytes) -> str:
