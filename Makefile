@@ -1,0 +1,60 @@
+# Everything a developer types; 'make' alone lists it. Each target installs what it needs into .venv first.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+# Python 3.12 and 3.11 first: for them every dependency comes as a wheel, the Redis server included.
+CANDIDATES := python3.12 python3.11 python3.13 python3
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check bench migrate clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-9s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.installed ## Three simulated cameras through the whole system: table, report, price, picture
+	$(VENV)/bin/gistline demo
+
+up: $(VENV)/.installed ## Servers, API and workers on this machine, until Ctrl-C
+	$(VENV)/bin/gistline up
+
+test: $(VENV)/.installed-dev ## All tests, against a real PostgreSQL, a real Redis and real workers
+	$(PYTHON) -m pytest
+
+check: $(VENV)/.installed-dev ## Style, types, import contracts, caps, and the migrations against the tables
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PYTHON) -m tests.support.caps
+	$(PYTHON) -m tests.support.schema
+
+bench: $(VENV)/.installed-dev ## The README's numbers, measured here
+	$(PYTHON) -m benchmarks
+
+migrate: $(VENV)/.installed ## Bring the database's tables to this version
+	$(VENV)/bin/gistline db upgrade
+
+clean: ## Remove .venv, caches and build output; data in .data stay
+	rm -rf $(VENV) build dist demo-output *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/bin/python:
+	@for candidate in $(CANDIDATES); do \
+	  "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  if ! "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    echo "$$candidate cannot make a virtual environment. Install its venv package ('apt install $$candidate-venv')." >&2; \
+	    continue; \
+	  fi; \
+	  echo "Making $(VENV) with $$candidate"; \
+	  exec "$$candidate" -m venv $(VENV); \
+	done; \
+	echo "No usable Python 3.11 or later among: $(CANDIDATES). Install one, such as 'apt install python3 python3-venv'." >&2; \
+	exit 1
