@@ -7,12 +7,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.markdown import Markdown
 from rich.panel import Panel
 from rich.table import Table
 
 from gistline.cli.demo_feed import Outcome
-from gistline.cli.output import console
 from gistline.domain import FrameState, VerdictKind
 from gistline.errors import EngineUnavailable
 from gistline.flows.draw_frame import DrawnFrame, draw_richest_frame
@@ -129,7 +129,7 @@ def read_result(settings: Settings, sessions: Sessions, *, outcome: Outcome, out
 
 def print_result(result: DemoResult) -> None:
     """Table, report and picture's path on standard output."""
-    shown = console()
+    shown = Console(highlight=False)
     shown.print(_table(result))
     if result.report is not None:
         shown.print(Panel(Markdown(result.report.body), title="The report", title_align="left"))
@@ -137,6 +137,7 @@ def print_result(result: DemoResult) -> None:
         shown.print(
             f"Annotated frame of {result.drawn.camera} with {result.drawn.findings} findings: {result.picture}",
             markup=False,
+            soft_wrap=True,
         )
 
 
