@@ -95,7 +95,7 @@ def list_windows(session: Session, *, limit: int, line: str | None = None) -> li
     )
     if line is not None:
         query = query.where(ReportWindow.line == line)
-    return [ListedWindow(window, report) for window, report in session.execute(query).tuples()]
+    return [ListedWindow(window, report) for window, report in session.execute(query)]
 
 
 def read_report(session: Session, report_id: UUID) -> ReportDetail:
@@ -114,7 +114,7 @@ def read_report(session: Session, report_id: UUID) -> ReportDetail:
         select(ReportFinding.placement, func.count())
         .where(ReportFinding.report_id == report_id)
         .group_by(ReportFinding.placement)
-    ).tuples()
+    )
     found = dict(counted.all())
     attempts = session.scalars(
         select(LlmAttempt).where(LlmAttempt.window_id == report.window_id).order_by(LlmAttempt.attempt)

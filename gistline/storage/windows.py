@@ -126,21 +126,23 @@ def give_up_windows(session: Session, *, max_attempts: int) -> list[WindowId]:
 
 def claim_window(session: Session, window_id: UUID, *, lease_s: float, max_attempts: int) -> ClaimedWindow | None:
     """Take a due window, or one whose worker let its lease run out; None when it is neither."""
+    token = uuid4()
     row = session.execute(
         update(ReportWindow)
         .where(ReportWindow.id == window_id, _takeable(), ReportWindow.attempts < max_attempts)
         .values(
             state=WindowState.RUNNING,
             attempts=ReportWindow.attempts + 1,
-            token=uuid4(),
+            token=token,
             lease_until=func.now() + timedelta(seconds=lease_s),
         )
-        .returning(
-            ReportWindow.line, ReportWindow.starts_at, ReportWindow.ends_at, ReportWindow.attempts, ReportWindow.token
-        )
+        .returning(ReportWindow.line, ReportWindow.starts_at, ReportWindow.ends_at, ReportWindow.attempts)
         .execution_options(synchronize_session=False)
     ).one_or_none()
-    return None if row is None else ClaimedWindow(WindowId(window_id), *row.tuple())  # type: ignore[arg-type]
+    if row is None:
+        return None
+    line, starts_at, ends_at, attempts = row
+    return ClaimedWindow(WindowId(window_id), line, starts_at, ends_at, attempts, token)
 
 
 def put_window_back(session: Session, window: ClaimedWindow, error: str, *, delay_s: float) -> None:
@@ -190,7 +192,7 @@ def _counts(session: Session, window_id: UUID) -> FrameCounts:
         .outerjoin(VerdictRow, VerdictRow.frame_id == FrameRow.id)
         .where(FrameRow.report_window_id == window_id)
         .group_by(FrameRow.state, VerdictRow.kind)
-    ).tuples()
+    )
     tally = {(state, kind): count for state, kind, count in counted}
     inspected = {kind: count for (state, kind), count in tally.items() if state == FrameState.INSPECTED}
     return FrameCounts(
@@ -209,7 +211,7 @@ def _findings(session: Session, window_id: UUID) -> tuple[Finding, ...]:
         .join(Camera, Camera.id == FrameRow.camera_id)
         .where(FrameRow.report_window_id == window_id)
         .order_by(FindingRow.id)
-    ).tuples()
+    )
     return tuple(
         Finding(
             finding_id=row.id,
@@ -232,5 +234,5 @@ def _sizes(session: Session, window_id: UUID) -> dict[ImageSize, int]:
         .where(FrameRow.report_window_id == window_id, FrameRow.state == FrameState.INSPECTED)
         .group_by(FrameRow.width, FrameRow.height)
         .order_by(FrameRow.width, FrameRow.height)
-    ).tuples()
+    )
     return {ImageSize(width, height): count for width, height, count in rows}
