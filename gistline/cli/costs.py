@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import Any
 
 import click
-from rich.table import Table
 
 from gistline.cli.invocation import settings_of
 from gistline.cli.output import console, print_json
@@ -34,7 +33,7 @@ def command(context: click.Context, /, *, days: int, as_json: bool) -> None:
         total = _as_dict(total_costs(rows))
         print_json({"rows": [_row_dict(row) for row in rows], "total": total})
     else:
-        _print_table(rows)
+        _print_text(rows)
 
 
 def _read(context: click.Context, since: datetime) -> list[CostRow]:
@@ -64,19 +63,22 @@ def exact(value: int | Decimal) -> int | str:
     return text.rstrip("0").rstrip(".") or "0" if "." in text else text
 
 
-def _print_table(rows: Sequence[CostRow]) -> None:
+def _print_text(rows: Sequence[CostRow]) -> None:
     if not rows:
         console().print("No report windows in this time.")
         return
-    table = Table(title="US dollars, exact", show_footer=True)
-    total = _as_dict(total_costs(list(rows)))
-    for name, footer in (("day", "all"), ("model", ""), ("line", "")):
-        table.add_column(name, footer=footer)
-    for name, value in total.items():
-        if name != "unknown" or value:
-            table.add_column(name.replace("_", " "), justify="right", footer=str(value), overflow="fold")
     for row in rows:
-        cells = _as_dict(row.costs)
-        shown = [str(value) for name, value in cells.items() if name != "unknown" or total["unknown"]]
-        table.add_row(row.day.isoformat(), row.model, row.line, *shown)
-    console().print(table)
+        _print_block(f"{row.day} {row.line} {row.model}", row.costs)
+    _print_block("All", total_costs(list(rows)))
+
+
+def _print_block(title: str, costs: Costs) -> None:
+    shown = console()
+    shown.print(title, style="bold", markup=False)
+    counts = f"{costs.reports} reports on {costs.frames} frames with {costs.findings} findings"
+    shown.print(f"  {counts}; {costs.input_tokens} tokens in, {costs.output_tokens} out", markup=False)
+    shown.print(f"  billed ${exact(costs.billed_usd)}, simulated ${exact(costs.simulated_usd)}", markup=False)
+    images = f"as images ${exact(costs.image_usd)} ({costs.image_tokens} tokens)"
+    shown.print(f"  {images}, saving ${exact(costs.saving_usd)}", markup=False)
+    if costs.unknown:
+        shown.print(f"  {costs.unknown} attempts without an answer, which may have been billed", style="yellow")

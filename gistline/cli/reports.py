@@ -9,7 +9,6 @@ from uuid import UUID
 
 import click
 from rich.markdown import Markdown
-from rich.table import Table
 from sqlalchemy.orm import Session
 
 from gistline.cli.costs import exact
@@ -38,10 +37,10 @@ def list_command(context: click.Context, /, *, line: str | None, limit: int, as_
     if as_json:
         print_json(found)
         return
-    table = Table("report", "line", "from (UTC)", "to", "state", "findings", "US $", "error")
     for one in found:
-        table.add_row(*(str(one[name]) if one[name] is not None else "" for name in _SHOWN))
-    console().print(table)
+        _print_line(one)
+    if not found:
+        console().print("No report windows yet.")
 
 
 @command.command("show")
@@ -62,9 +61,6 @@ def show_command(context: click.Context, /, *, report_id: UUID, as_json: bool) -
         shown.print(f"{name.replace('_', ' ')}: {found[name]}", markup=False)
 
 
-_SHOWN = ("report_id", "line", "starts_at", "ends_at", "state", "findings", "cost_usd", "error")
-
-
 @contextmanager
 def _session(context: click.Context) -> Iterator[Session]:
     with attached(settings_of(context)) as settings:
@@ -74,6 +70,13 @@ def _session(context: click.Context) -> Iterator[Session]:
                 yield session
         finally:
             close_database(sessions)
+
+
+def _print_line(one: dict[str, Any]) -> None:
+    """One window on one line, its report's key last, so that it can be copied whole."""
+    told = f"{one['findings']} findings, ${one['cost_usd']}, {one['report_id']}" if one["report_id"] else one["error"]
+    words = f"{one['starts_at']} to {one['ends_at']} {one['line']} {one['state']}"
+    console().print(f"{words}: {told}" if told else words, markup=False, soft_wrap=True)
 
 
 def _window_dict(listed: ListedWindow) -> dict[str, Any]:
