@@ -108,7 +108,7 @@ def read_result(settings: Settings, sessions: Sessions, *, outcome: Outcome, out
     """
     with transaction(sessions) as session:
         engine, report = last_engine(session), latest_report(session)
-        read = {
+        read: dict[str, Any] = {
             "frames": frame_totals(session),
             "findings": finding_total(session),
             "verdicts": verdict_totals(session),
