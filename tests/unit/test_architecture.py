@@ -141,9 +141,10 @@ def test_the_caps_hold() -> None:
         ("gistline/flows/b.py", "try:\n    f()\nexcept (OSError, Exception):\n    pass\n", "outside of the doors"),
         ("gistline/flows/b.py", "try:\n    f()\nexcept:\n    pass\n", "outside of the doors"),
         ("gistline/flows/b.py", "try:\n    f()\nexcept OSError:\n    pass\n", None),
-        ("api/b.py", "try:\n    f()\nexcept Exception:\n    pass\n", "without its reason"),
-        ("api/b.py", "try:\n    f()\nexcept Exception:  # noqa: BLE001\n    pass\n", "without its reason"),
+        ("api/b.py", "try:\n    f()\nexcept Exception:\n    pass\n", "without a comment"),
+        ("api/b.py", "try:\n    f()\nexcept Exception:  # noqa: BLE001\n    pass\n", "without a comment"),
         ("api/b.py", "try:\n    f()\nexcept Exception:  # noqa: BLE001 - the last line of defence\n    pass\n", None),
+        ("api/b.py", "try:\n    f()\nexcept Exception:  # the last line of defence\n    raise\n", None),
         ("migrations/versions/b.py", "def upgrade():\n" + "    x = 1\n" * 500, None),
     ],
 )
