@@ -222,3 +222,14 @@ def test_the_twin_counts_tokens_and_refuses_what_the_api_refuses(server: Message
         with pytest.raises(anthropic.NotFoundError):
             client.post("/v1/nothing", cast_to=object, body={})
     assert server.requests == []
+
+
+def test_the_twin_runs_as_a_program(booked: list[Attempt], prompt: Prompt) -> None:
+    command = [sys.executable, "-m", "gistline.simulator.messages_api", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        url = program.stdout.readline().strip()
+        writer = AnthropicWriter("key", ReportSettings(base_url=url))
+        assert writer.write(prompt, book=booked.append).body.startswith("# Scripted report")
+        writer.close()
+        program.terminate()
