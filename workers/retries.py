@@ -51,8 +51,13 @@ def settled(reactions: Reactions) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - the door: Celery would log it and forget the fate
         fate = fate_of(error)
-        if fate is Fate.WAIT:
-            log.warning("later: %s", error)
-        else:
-            log.error("%s: %s", fate, error, exc_info=error)
+        _log(fate, error)
         reactions.get(fate, lambda: None)()
+
+
+def _log(fate: Fate, error: Exception) -> None:
+    """What was planned is no error."""
+    if fate is Fate.WAIT:
+        log.warning("later: %s", error)
+    else:
+        log.error("%s: %s", fate, error, exc_info=error)

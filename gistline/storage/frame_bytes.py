@@ -43,7 +43,7 @@ def outlived_bytes(session: Session, *, keep_days: int, limit: int) -> Sequence[
     kept = select(FrameRow.id, FrameRow.sha256).where(
         text("frames.bytes_stored AND frames.finished_at IS NOT NULL"), old
     )
-    return [row.tuple() for row in session.execute(kept.order_by(FrameRow.finished_at).limit(limit))]
+    return [(row.id, row.sha256) for row in session.execute(kept.order_by(FrameRow.finished_at).limit(limit))]
 
 
 def _unclaimed(session: Session, digests: set[str]) -> set[str]:
