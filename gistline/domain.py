@@ -181,8 +181,8 @@ class PriceVector:
     """The price list of one model as it was applied, with the version of the data it came from.
 
     ``rates`` maps a rate's name (``"input_mtok"``, US dollars per million tokens) to its price in decimal text, or a
-    tiered rate's to ``{"base": ..., "tiers": [{"start": tokens, "price": ...}]}``: above ``start`` input tokens the whole
-    request pays the tier's price.
+    tiered rate's to ``{"base": ..., "tiers": [{"start": tokens, "price": ...}]}``: above ``start`` input tokens the
+    whole request pays the tier's price.
     """
 
     model: str
