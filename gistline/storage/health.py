@@ -38,4 +38,4 @@ def workers(session: Session) -> dict[str, Workers]:
         .where(heard)
         .group_by(WorkerHeartbeat.kind)
     )
-    return {kind: Workers(alive, ready) for kind, alive, ready in session.execute(statement).tuples()}
+    return {kind: Workers(alive, ready) for kind, alive, ready in session.execute(statement)}

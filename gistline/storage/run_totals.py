@@ -72,7 +72,8 @@ def frame_totals(session: Session) -> FrameTotals:
 
 def verdict_totals(session: Session) -> dict[VerdictKind, int]:
     """Count verdicts; every kind has an entry."""
-    counted = dict(session.execute(select(VerdictRow.kind, func.count()).group_by(VerdictRow.kind)).tuples().all())
+    rows = session.execute(select(VerdictRow.kind, func.count()).group_by(VerdictRow.kind))
+    counted = {row[0]: row[1] for row in rows}
     return {kind: counted.get(kind, 0) for kind in VerdictKind}
 
 
