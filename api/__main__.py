@@ -7,6 +7,7 @@ import socket
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
 from gistline.errors import GistlineError
@@ -39,15 +40,15 @@ def main() -> int:
     except GistlineError as error:
         sys.stderr.write(f"{error.title}: {error}\n")
         return 2
-    server = Server(config(settings))
+    server = Server(config(settings, create_app(settings)))
     server.run()
     return 0 if server.started else 1
 
 
-def config(settings: Settings) -> uvicorn.Config:
+def config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     """Uvicorn's configuration; its access log is off because it would cost more than most requests."""
     return uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.api.host,
         port=settings.api.port,
         access_log=False,

@@ -28,8 +28,8 @@ class Services:
     dispatcher: Dispatcher
 
 
-def get_services(request: Request) -> Services:
-    """Services of this application."""
+async def get_services(request: Request) -> Services:
+    """Services of this application; a coroutine only because FastAPI sends plain functions to a thread."""
     found: Services = request.app.state.services
     return found
 

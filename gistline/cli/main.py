@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, Entry] = {
     "demo": Entry("gistline.cli.demo", "Simulated cameras through the whole system, on this machine, in a minute."),
     "up": Entry("gistline.cli.up", "Run the API, the workers and, where none are named, the servers."),
     "detect": Entry("gistline.cli.detect", "Findings of image files, in this process, without any server."),
+    "cameras": Entry("gistline.cli.cameras", "Add cameras, list them, and change or revoke their keys."),
     "submit": Entry("gistline.cli.submit", "Send image files to a running API."),
     "reports": Entry("gistline.cli.reports", "Written reports, and what each is based on."),
     "costs": Entry("gistline.cli.costs", "What the reports cost, beside what sending the images would have."),

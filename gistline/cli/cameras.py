@@ -1,0 +1,92 @@
+"""``gistline cameras``: who may send frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import click
+from rich.table import Table
+
+from gistline.cli.invocation import settings_of
+from gistline.cli.output import console, print_json
+from gistline.embedded.servers import attached
+from gistline.flows.add_camera import add_camera
+from gistline.flows.rekey_camera import rekey_camera
+from gistline.flows.revoke_camera import revoke_camera
+from gistline.storage.cameras import list_cameras
+from gistline.storage.session import Sessions, close_database, open_database, transaction
+
+
+@click.group("cameras")
+def command() -> None:
+    """Cameras and their keys. A key is printed once, when it is made; the database keeps only its digest."""
+
+
+@command.command("add")
+@click.argument("name")
+@click.option("--line", required=True, help="Production line at which it stands; reports are written for each line.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def add(context: click.Context, /, *, name: str, line: str, as_json: bool) -> None:
+    """Add a camera and print its key, which cannot be shown again."""
+    with _sessions(context) as sessions:
+        camera, key = add_camera(sessions, name, line)
+    if as_json:
+        print_json({"name": camera.name, "line": camera.line, "key": key})
+    else:
+        _print_key(key)
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def list_all(context: click.Context, /, *, as_json: bool) -> None:
+    """Show every camera, its line, and how many keys are good."""
+    with _sessions(context) as sessions, transaction(sessions) as session:
+        found = list_cameras(session)
+    if as_json:
+        print_json([asdict(camera) for camera in found])
+        return
+    table = Table("camera", "line", "good keys", "newest key", box=None)
+    for camera in found:
+        newest = camera.newest_key_at
+        table.add_row(camera.name, camera.line, str(camera.keys), f"{newest:%Y-%m-%d %H:%M}" if newest else "none")
+    console().print(table, markup=False)
+
+
+@command.command("rekey")
+@click.argument("name")
+@click.option("--keep-old", is_flag=True, help="Leave the old keys good while the camera is changed over.")
+@click.pass_context
+def rekey(context: click.Context, /, *, name: str, keep_old: bool) -> None:
+    """Make a camera a new key, print it, and revoke its old ones."""
+    with _sessions(context) as sessions:
+        _print_key(rekey_camera(sessions, name, keep_old=keep_old))
+
+
+@command.command("revoke")
+@click.argument("name")
+@click.pass_context
+def revoke(context: click.Context, /, *, name: str) -> None:
+    """Revoke every key of a camera, from this moment on. Its frames and findings stay."""
+    with _sessions(context) as sessions:
+        count = revoke_camera(sessions, name)
+    console().print(f"{count} keys of {name} revoked.", markup=False)
+
+
+def _print_key(key: str) -> None:
+    """The key alone on standard output, so that a script can take it; the advice on standard error."""
+    click.echo("Keep this key: it is not shown again.", err=True)
+    click.echo(key)
+
+
+@contextmanager
+def _sessions(context: click.Context) -> Iterator[Sessions]:
+    with attached(settings_of(context)) as settings:
+        sessions = open_database(settings.database)
+        try:
+            yield sessions
+        finally:
+            close_database(sessions)

@@ -1,0 +1,109 @@
+"""The real application behind real HTTP on the loopback, and a camera to talk to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from uuid import UUID
+
+import httpx2
+import uvicorn
+from pydantic import SecretStr
+from sqlalchemy import func, select
+
+from api.__main__ import config
+from api.app import create_app
+from api.deps import Services
+from gistline.dispatch import NullDispatcher
+from gistline.flows.add_camera import add_camera
+from gistline.frames.store import FrameStore
+from gistline.settings import ApiSettings, DatabaseSettings, FrameSettings, RedisSettings, Settings
+from gistline.storage.session import Sessions, transaction
+from gistline.storage.tables import FrameRow
+
+CAMERA, LINE = "cam-1", "line-a"
+
+
+@dataclass
+class RunningApi:
+    """A server that listens, what it holds, and the bells that it rang."""
+
+    url: str
+    services: Services
+    bells: NullDispatcher
+    folder: Path
+
+    @property
+    def sessions(self) -> Sessions:
+        return self.services.sessions
+
+    @property
+    def store(self) -> FrameStore:
+        return self.services.store
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the first camera."""
+        return self.add_camera(CAMERA, LINE)
+
+    def add_camera(self, name: str, line: str) -> str:
+        return add_camera(self.sessions, name, line)[1]
+
+    def client(self, key: str | None = None, **options: object) -> httpx2.Client:
+        """A client with a camera's key (the first one's), or without any for ``""``."""
+        key = self.key if key is None else key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx2.Client(base_url=self.url, headers=headers, timeout=20.0, **options)  # type: ignore[arg-type]
+
+    def rows(self) -> list[FrameRow]:
+        """All frames, oldest first."""
+        with transaction(self.sessions) as session:
+            return list(session.scalars(select(FrameRow).order_by(FrameRow.id)))
+
+    def row(self, frame_id: str) -> FrameRow:
+        with transaction(self.sessions) as session:
+            return session.get_one(FrameRow, UUID(frame_id))
+
+    def stored(self) -> list[str]:
+        """Names of the files in the frame store."""
+        return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
+
+    def held(self) -> tuple[int, list[str]]:
+        """Everything that a refused request must leave as it was."""
+        with transaction(self.sessions) as session:
+            return session.scalar(select(func.count()).select_from(FrameRow)) or 0, self.stored()
+
+
+def settings_for(
+    database_url: str, folder: Path, *, api: ApiSettings | None = None, frames: FrameSettings | None = None
+) -> Settings:
+    """Settings with a store of its own and a Redis that nobody needs."""
+    return Settings(
+        data_dir=folder,
+        database=DatabaseSettings(url=SecretStr(database_url)),
+        redis=RedisSettings(url=SecretStr("redis://127.0.0.1:9/0"), connect_timeout_s=0.1),
+        api=api or ApiSettings(port=0),
+        frames=frames or FrameSettings(),
+    )
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[RunningApi]:
+    """Run the application under uvicorn in a thread, with a dispatcher that only counts."""
+    bells = NullDispatcher()
+    app = create_app(settings, dispatcher=bells)
+    server = uvicorn.Server(config(settings, app))
+    thread = threading.Thread(target=server.run, name="api")
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            thread.join(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield RunningApi(f"http://127.0.0.1:{port}", app.state.services, bells, settings.data_dir / "frames")
+    finally:
+        server.should_exit = True
+        thread.join()
