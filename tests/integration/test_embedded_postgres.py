@@ -30,6 +30,25 @@ with postgres(Path(sys.argv[1]), Path(sys.argv[2])) as url:
     time.sleep(600)
 """
 
+ORDINARY_USER = """
+import os, subprocess, sys
+from pathlib import Path
+from gistline.embedded.postgres import postgres
+
+folder = Path(sys.argv[1])
+with postgres(folder / "postgres", folder / "log"):
+    print(os.geteuid(), (folder / "postgres").stat().st_uid)
+    note = (folder / "postgres" / "postmaster.pid").read_text()
+# What a crash leaves behind, where the server's number has become that of another process of the same user.
+other = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+stale = note.replace(note.split()[0], str(other.pid), 1)
+(folder / "postgres" / "postmaster.pid").write_text(stale)
+with postgres(folder / "postgres", folder / "log"):
+    print("again" if other.poll() is None else "the other process was ended")
+other.kill()
+other.wait()
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -178,18 +197,14 @@ def test_an_ordinary_user_runs_it_as_himself(home: Path) -> None:
     # The capability to read is for the interpreter alone, which may lie in root's own folder.
     become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     read = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    script = f"""
-import os
-from pathlib import Path
-from gistline.embedded.postgres import postgres
-
-with postgres(Path({str(home)!r}) / "postgres", Path({str(home)!r}) / "log"):
-    print(os.geteuid(), os.stat({str(home / "postgres")!r}).st_uid)
-"""
     done = subprocess.run(
-        [*become, *read, sys.executable, "-c", script], cwd=ROOT, check=False, capture_output=True, text=True
+        [*become, *read, sys.executable, "-c", ORDINARY_USER, str(home)],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
     )
-    assert (done.stdout.split(), done.stderr) == (["65534", "65534"], "")
+    assert (done.stdout.split(), done.stderr) == (["65534", "65534", "again"], "")
 
 
 def _enter(folder: Path) -> None:

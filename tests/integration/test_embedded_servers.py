@@ -102,6 +102,16 @@ def test_a_folder_that_cannot_be_made_is_named(unnamed: Settings) -> None:
         raise AssertionError("started")
 
 
+def test_a_new_owner_removes_the_note_of_a_killed_one_before_it_starts(unnamed: Settings) -> None:
+    note, version = unnamed.data_dir / "servers.json", unnamed.data_dir / "postgres" / "PG_VERSION"
+    version.parent.mkdir(parents=True)
+    version.write_text("16")
+    note.write_text("{}")
+    with pytest.raises(StorageUnavailable, match="PostgreSQL 16"), servers(unnamed):
+        raise AssertionError("started")
+    assert not note.exists()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
 def test_after_a_killed_owner_the_next_one_starts_at_once(clean_settings: Path, used: Path) -> None:
     with running_script(clean_settings / "owner.py", OWNER, str(used)) as owner:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gistline.embedded.processes import Program
+from gistline.embedded.processes import Program, spawn, stop
 from gistline.embedded.supervisor import Patience, Supervisor
 from tests.support.processes import is_alive, read_line, running_script, wait_until
 
@@ -47,6 +47,20 @@ import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit(0)))
 print("up", flush=True)
 time.sleep(600)
+"""
+
+CLEANS_UP = """
+import time
+from gistline.embedded.processes import termination_raises
+
+with termination_raises():
+    try:
+        print("ready", flush=True)
+        time.sleep(600)
+    finally:
+        print("cleaning", flush=True)
+        time.sleep(0.5)
+        print("cleaned", flush=True)
 """
 
 OWNER = """
@@ -188,6 +202,23 @@ def test_a_second_signal_does_not_cut_the_stopping_short(tmp_path: Path) -> None
             owner.send_signal(signal.SIGINT)
         owner.wait(30)
         assert not any(map(is_alive, children))
+
+
+def test_signals_during_the_clean_up_do_not_break_it_off(tmp_path: Path) -> None:
+    with running_script(tmp_path / "owner.py", CLEANS_UP) as owner:
+        assert read_line(owner) == "ready"
+        owner.send_signal(signal.SIGTERM)
+        assert read_line(owner) == "cleaning"
+        owner.send_signal(signal.SIGINT)
+        owner.send_signal(signal.SIGTERM)
+        assert read_line(owner) == "cleaned"
+
+
+def test_a_stubborn_server_is_killed_after_its_signals(tmp_path: Path) -> None:
+    process = spawn(program("stubborn", STUBBORN, tmp_path))
+    wait_until(lambda: "up" in said(tmp_path, "stubborn"), "the program runs")
+    stop(process, [signal.SIGTERM], grace_s=0.1)
+    assert process.returncode == -signal.SIGKILL
 
 
 def children_of(owner: subprocess.Popen[str]) -> list[int]:

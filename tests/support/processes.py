@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -43,7 +44,7 @@ def running_script(path: Path, source: str, *arguments: str) -> Iterator[subproc
     process = subprocess.Popen(
         [sys.executable, str(path), *arguments],
         cwd=ROOT,
-        env=None,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
