@@ -52,6 +52,7 @@ class Mixer:
         self.device = device
         self.generator = torch.Generator(device).manual_seed(seed)
         self.span = torch.arange(SIDE, device=device)
+        self.choose = choose_place
 
     def draw(self, count: int, strength: Strength) -> Batch:
         tiles = self._sources(count, strength.real)
@@ -96,18 +97,16 @@ class Mixer:
         return images, boxes.flatten(1, 2), classes.flatten(1, 2)
 
     def _gather(self, tiles: Tensor, seam: Tensor, shift: Tensor, turn: Tensor) -> Tensor:
-        right = (self.span[None] >= seam[:, :1]).long()
-        below = (self.span[None] >= seam[:, 1:]).long()
-        which = below[:, :, None] * 2 + right[:, None, :]
-        rows = torch.arange(len(tiles), device=self.device)[:, None, None]
-        moved, turned = shift[rows, which], turn[rows, which]
-        u = self.span[None, None, :] + moved[..., 0]
-        v = self.span[None, :, None] + moved[..., 1]
-        u = torch.where(turned[..., 0] > 0, SIDE - 1 - u, u)
-        v = torch.where(turned[..., 1] > 0, SIDE - 1 - v, v)
-        swap = turned[..., 2] > 0
-        picked = self.images[tiles[rows, which], torch.where(swap, u, v), torch.where(swap, v, u)]
-        return picked[:, None].float() / 255
+        """Copy whole pixels. A pixel's place in its picture is a part that depends on x plus one that depends on y."""
+        along = self.span + shift[..., None]  # [b, tiles, axis, 640]
+        along = torch.where(turn[..., :2, None] > 0, SIDE - 1 - along, along)
+        swap = turn[..., 2, None] > 0
+        from_x = along[..., 0, :] * torch.where(swap, SIDE, 1)
+        from_y = along[..., 1, :] * torch.where(swap, 1, SIDE) + tiles[..., None] * SIDE**2
+        right = (self.span >= seam[:, :1])[:, None, :]
+        below = (self.span >= seam[:, 1:])[:, :, None]
+        place = self.choose(from_x, from_y, right, below)
+        return self.images.view(-1)[place][:, None].float() / 255
 
     def _zoom(self, images: Tensor, boxes: Tensor, classes: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
         rows = torch.nonzero(self._chance(len(images), share))[:, 0]
@@ -148,6 +147,12 @@ class Mixer:
     def _grain(self, images: Tensor, share: float) -> Tensor:
         level = self._uniform(len(images), 1, 1, 1) * 0.035 * self._chance(len(images), share)[:, None, None, None]
         return images + level * torch.randn(images.shape, generator=self.generator, device=self.device)
+
+
+def choose_place(from_x: Tensor, from_y: Tensor, right: Tensor, below: Tensor) -> Tensor:
+    """Place in the store of every pixel ``[b, 640, 640]``, each from the tile that covers it."""
+    tile = [from_x[:, index, None, :] + from_y[:, index, :, None] for index in range(TILES)]
+    return torch.where(below, torch.where(right, tile[3], tile[2]), torch.where(right, tile[1], tile[0]))
 
 
 def _turn(boxes: Tensor, turn: Tensor) -> Tensor:

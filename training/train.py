@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.augment import GENTLE, Mixer, Strength
+from training.augment import GENTLE, Mixer, Strength, choose_place
 from training.data import Pictures
 from training.evaluate import Prediction, Scores, decode, measure
 from training.loss import DetectionLoss
@@ -22,7 +22,7 @@ from training.model import CONFIGS, Detector, ExportedDetector
 
 SIZE = (640, 640)
 WARM_UP_STEPS = 200
-GENTLE_FROM = 0.8  # share of the run after which mosaics stop
+GENTLE_FROM = 0.7  # share of the run after which mosaics stop
 FINAL_RATE = 0.02  # of the peak learning rate
 
 
@@ -113,13 +113,14 @@ class Trainer:
         if not self.options.compile:
             return
         self.forward = torch.compile(self.model)
+        self.mixer.choose = torch.compile(choose_place, dynamic=False)
         try:
             begun = time.monotonic()
             self._one_step(0.0)
             print(f"{self.options.config} compiled in {time.monotonic() - begun:.0f} s", flush=True)
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             print(f"{self.options.config} not compiled: {str(error)[:200]}", flush=True)
-            self.forward = self.model
+            self.forward, self.mixer.choose = self.model, choose_place
 
     def _one_step(self, progress: float) -> Tensor:
         strength = Strength() if progress < GENTLE_FROM else GENTLE
@@ -178,7 +179,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--decay", type=float, default=0.02)
-    parser.add_argument("--average", type=float, default=0.9995)
+    parser.add_argument("--average", type=float, default=0.9998)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--look-every", type=float, default=0.25, help="share of the run between measurements")
     parser.add_argument("--compile", action="store_true")
