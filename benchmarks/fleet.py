@@ -118,7 +118,7 @@ class BenchedFleet:
 
     def _last_end(self) -> datetime:
         with transaction(self.sessions) as session:
-            last = session.scalar(select(func.max(FrameRow.finished_at)))
+            last: datetime | None = session.scalar(select(func.max(FrameRow.finished_at)))
         assert last is not None
         return last
 
