@@ -20,7 +20,7 @@ from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 from redis.exceptions import RedisError
 from sqlalchemy import event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from gistline.errors import SettingsError
 from gistline.settings import FleetSettings, RedisSettings
@@ -115,15 +115,15 @@ class AfterCommit:
         self._held.append(lambda: self._dispatcher.ring_report(ids))
 
     def _release(self, session: Session) -> None:
-        transaction = session.get_transaction()
-        if transaction is not None and transaction.nested:
+        if session.in_nested_transaction():  # a savepoint: nothing is committed yet
             return
         held, self._held = self._held, []
         for ring in held:
             ring()
 
-    def _drop(self, _session: Session, _previous: object) -> None:
-        self._held = []
+    def _drop(self, _session: Session, ended: SessionTransaction) -> None:
+        if not ended.nested:
+            self._held = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,13 +272,18 @@ def message_settings(redis: RedisSettings) -> dict[str, Any]:
     """Celery settings that both ends of a queue must share.
 
     Raises:
-        SettingsError: ``redis.url`` is empty.
+        SettingsError: ``redis.url`` is empty, or neither ``redis://`` nor ``rediss://``.
 
     """
     url = redis.url.get_secret_value()
     if not url:
         raise SettingsError(
             "redis.url is empty.", cure="Set GISTLINE_REDIS__URL, or use 'gistline up' for the embedded server."
+        )
+    if not url.startswith(("redis://", "rediss://")):
+        raise SettingsError(
+            f"redis.url begins with {url.partition(':')[0]!r}; only redis and rediss (TLS) are served.",
+            cure="Write redis://:password@host:6379/0, or rediss://...?ssl_cert_reqs=required.",
         )
     return {
         "broker_url": url,

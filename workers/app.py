@@ -74,7 +74,8 @@ def _transport(settings: Settings, fleet: Fleet) -> dict[str, Any]:
 
 def is_stopping() -> bool:
     """Whether the worker of this process was asked to leave."""
-    return state.should_stop not in {None, False} or state.should_terminate not in {None, False}
+    # Celery keeps the exit code here, and 0 equals False: only identity tells them apart.
+    return any(flag is not None and flag is not False for flag in (state.should_stop, state.should_terminate))
 
 
 def leave(exit_code: int) -> None:

@@ -49,4 +49,4 @@ def _add(app: Celery, name: TaskName, work: Callable[..., object], reactions: Re
         with settled(reactions):
             work(*arguments)
 
-    app.task(task, name=name.value)
+    app.task(task, name=name.value, shared=False)

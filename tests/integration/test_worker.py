@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -38,7 +39,7 @@ def sender(line: Fleet) -> Iterator[CelerySender]:
     made.close()
 
 
-def assert_inspected_once(line: Fleet, ids: list[object]) -> None:
+def assert_inspected_once(line: Fleet, ids: Sequence[UUID]) -> None:
     """All of these and nothing else, with one verdict each; every one shows a defect and has one finding."""
     assert line.in_state(FrameState.INSPECTED) == set(ids)
     assert line.verdicts() == dict.fromkeys(ids, VerdictKind.NG)
