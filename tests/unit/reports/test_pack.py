@@ -1,8 +1,8 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from gistline.domain import Finding, Placement
+from gistline.domain import Finding, FindingGroup, Placement
 from gistline.errors import BudgetTooSmall
 from gistline.findings.grouping import group_findings
 from gistline.reports.pack import Packed, pack
@@ -67,3 +67,26 @@ def test_too_small_a_budget_says_what_is_needed() -> None:
 
 def test_no_groups_make_an_empty_prompt_part() -> None:
     assert packed([], 0) == Packed((), {}, "")
+
+
+def test_the_whole_prompt_is_measured_and_not_only_its_lines() -> None:
+    groups = group_findings(cluster(12, confidence=0.5))
+
+    def render(choice: Packed) -> str:
+        return f"{choice.counts[Placement.ROW]} rows\n{choice.text}"  # grows by a digit with the tenth row
+
+    exact = max(
+        (
+            found
+            for budget in range(150, 400)
+            if (found := _packed_with(groups, budget, render)).counts[Placement.ROW] == 10
+        ),
+        key=lambda found: len(found.text),
+    )
+    needed = by_bytes(render(exact))
+    assert _packed_with(groups, needed, render).counts[Placement.ROW] == 10
+    assert _packed_with(groups, needed - 1, render).counts[Placement.ROW] == 9
+
+
+def _packed_with(groups: Sequence[FindingGroup], budget: int, render: Callable[[Packed], str]) -> Packed:
+    return pack(groups, START, budget=budget, measure=by_bytes, render=render)
