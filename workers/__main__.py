@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import click
 from celery import Celery
@@ -22,7 +24,6 @@ from workers.upkeep import Alive, Watch, detect_duties, report_duties, run_beat,
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LEVELS = ("debug", "info", "warning", "error")
-BEAT = "beat"
 
 
 def run_detect(settings: Settings, open_with: OpenDetector = open_detector) -> int:
@@ -75,17 +76,20 @@ def _serve(app: Celery, fleet: Fleet, runtime: Alive, watch: Watch, **pool: Any)
     return int(worker.exitcode or 0)
 
 
+RUN: Final[Mapping[str, Callable[[Settings], int | None]]] = MappingProxyType(
+    {"detect": run_detect, "report": run_report, "beat": run_beat}
+)
+
+
 @click.command()
-@click.argument("kind", type=click.Choice([*(fleet.value for fleet in Fleet), BEAT]))
+@click.argument("kind", type=click.Choice(list(RUN)))
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What is logged.")
 def main(kind: str, log_level: str) -> None:
     """Run one worker process: detect (frames), report (reports and upkeep) or beat (the clock of the upkeep)."""
     set_up_logging(log_level)
     try:
         settings = load_settings()
-        if kind == BEAT:
-            run_beat(settings)
-        sys.exit({Fleet.DETECT: run_detect, Fleet.REPORT: run_report}[Fleet(kind)](settings))
+        sys.exit(RUN[kind](settings))
     except GistlineError as error:
         click.echo(f"{error.title}: {error}", err=True)
         sys.exit(1)

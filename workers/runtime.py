@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 BROKEN_ENGINE = 70
 """Exit code (EX_SOFTWARE) of a worker whose engine stopped answering."""
+RING_PAUSE_S = 1.0
 
 
 class WarmDetector(FrameDetector, Protocol):
@@ -59,6 +60,7 @@ class DetectRuntime:
     broken: str = ""
     """Why the engine does not answer any more; such a worker takes nothing."""
     busy_since: float | None = None
+    rang_at: float = 0.0
     total: Inspected = field(default_factory=Inspected)
 
     def inspect(self, frame_ids: Sequence[UUID]) -> Inspected:
@@ -86,7 +88,13 @@ class DetectRuntime:
     @property
     def reactions(self) -> Reactions:
         """What follows an error in a task."""
-        return {Fate.LEAVE: lambda: leave(BROKEN_ENGINE), Fate.RING: lambda: self.dispatcher.ring_detect(())}
+        return {Fate.LEAVE: lambda: leave(BROKEN_ENGINE), Fate.RING: self._ring}
+
+    def _ring(self) -> None:
+        """Not more often than a second: an error that every message meets must not make a storm of them."""
+        if time.monotonic() - self.rang_at >= RING_PAUSE_S:
+            self.rang_at = time.monotonic()
+            self.dispatcher.ring_detect(())
 
     def ready(self) -> bool:
         """Whether it takes work: not while its engine is broken, or is stuck in a batch for longer than a lease."""
