@@ -58,21 +58,20 @@ def _require_image_type(media_type: str) -> None:
 
 def _with_headers(request: Request, query: FrameFields) -> FrameFields:
     """Fields of the query string and of the headers ``Gistline-...``, which may not contradict each other."""
-    given = query.model_dump(mode="json", exclude_none=True)
-    for header, value in request.headers.items():
-        if not header.startswith("gistline-"):
-            continue
-        name = FIELD_HEADERS.get(header)
-        if name is None:
-            raise RequestRejected(f"Header {header!r} is unknown.", cure=f"Known are {', '.join(FIELD_HEADERS)}.")
-        if not value.isascii():
-            raise RequestRejected(f"Header {header!r} is not ASCII.", cure=f"Give {name} in the query string instead.")
-        if given.setdefault(name, value) != value:
-            raise RequestRejected(f"{name} is given twice, differently.", cure="Give it once.")
+    given = {header: value for header, value in request.headers.items() if header.startswith("gistline-")}
+    unknown = sorted(given.keys() - FIELD_HEADERS.keys())
+    if unknown:
+        raise RequestRejected(f"Header {unknown[0]!r} is unknown.", cure=f"Known are {', '.join(FIELD_HEADERS)}.")
+    if not all(value.isascii() for value in given.values()):
+        raise RequestRejected("A field's header is not ASCII.", cure="Give the field in the query string instead.")
     try:
-        return FrameFields.model_validate(given)
+        fields = FrameFields.model_validate({FIELD_HEADERS[header]: value for header, value in given.items()})
     except ValidationError as error:
         raise rejected("Headers", error) from error
+    for name in query.model_fields_set & fields.model_fields_set:
+        if getattr(query, name) != getattr(fields, name):
+            raise RequestRejected(f"{name} is given twice, differently.", cure="Give it once.")
+    return fields.model_copy(update=query.model_dump(include=query.model_fields_set))
 
 
 async def _read_raw(request: Request, settings: Settings) -> bytes:
@@ -114,7 +113,7 @@ class _Parser(MultiPartParser):
 
 
 async def _read_parts(request: Request, fields: FrameFields, settings: Settings) -> list[Submitted]:
-    if fields.model_fields_set and fields.model_dump(exclude_none=True):
+    if fields.model_fields_set:
         raise RequestRejected(
             "Fields in headers or the query string go with a raw body only.", cure="Put them into the part 'meta'."
         )

@@ -78,7 +78,7 @@ def find_camera(session: Session, name: str) -> CameraIdentity:
     row = session.execute(_identity().where(Camera.name == name)).one_or_none()
     if row is None:
         raise NotFound(f"There is no camera {name!r}.", cure="'gistline cameras list' shows them all.")
-    return CameraIdentity(*row.tuple())
+    return CameraIdentity(*row)
 
 
 def list_cameras(session: Session) -> Sequence[CameraEntry]:
@@ -97,7 +97,7 @@ def list_cameras(session: Session) -> Sequence[CameraEntry]:
         .group_by(Camera.id)
         .order_by(Camera.name)
     )
-    return [CameraEntry(*row.tuple()) for row in session.execute(statement)]
+    return [CameraEntry(*row) for row in session.execute(statement)]
 
 
 def authenticate(session: Session, key: str) -> CameraIdentity:
@@ -116,7 +116,7 @@ def authenticate(session: Session, key: str) -> CameraIdentity:
         raise NotAuthenticated(
             "The key is unknown or revoked.", cure="'gistline cameras rekey NAME' makes a camera a new one."
         )
-    return CameraIdentity(*row.tuple())
+    return CameraIdentity(*row)
 
 
 def _identity() -> Select[int, str, str]:

@@ -41,7 +41,7 @@ def read_frame(session: Session, frame_id: UUID, *, camera_id: int) -> Inspected
         raise NotFound(
             f"There is no frame {frame_id} of this camera.", cure="Ask with the key that sent it.", frame_id=frame_id
         )
-    frame, verdict, engine = row.tuple()
+    frame, verdict, engine = row
     return InspectedFrame(frame, verdict, engine, _findings(session, frame_id))
 
 

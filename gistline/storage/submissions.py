@@ -72,7 +72,7 @@ def find_known(session: Session, camera_id: int, keys: Collection[str]) -> dict[
     statement = select(FrameRow.id, FrameRow.idempotency_key, FrameRow.sha256, FrameRow.state).where(
         FrameRow.camera_id == camera_id, FrameRow.idempotency_key.in_(keys)
     )
-    return {row.idempotency_key: KnownFrame(*row.tuple()) for row in session.execute(statement)}
+    return {row.idempotency_key: KnownFrame(*row) for row in session.execute(statement)}
 
 
 def insert_frames(session: Session, frames: Sequence[NewFrame], *, deadline_s: int = 0) -> set[UUID]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
@@ -36,6 +35,8 @@ class RunningApi:
     services: Services
     bells: NullDispatcher
     folder: Path
+    _key: str | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def sessions(self) -> Sessions:
@@ -45,10 +46,18 @@ class RunningApi:
     def store(self) -> FrameStore:
         return self.services.store
 
-    @cached_property
+    @property
     def key(self) -> str:
-        """Key of the first camera."""
-        return self.add_camera(CAMERA, LINE)
+        """Key of the first camera, which is added when it is first asked for."""
+        with self._lock:
+            if self._key is None:
+                self._key = self.add_camera(CAMERA, LINE)
+            return self._key
+
+    def forget(self) -> None:
+        """Start afresh: no camera, no bell."""
+        self._key = None
+        self.bells.frames.clear()
 
     def add_camera(self, name: str, line: str) -> str:
         return add_camera(self.sessions, name, line)[1]
