@@ -87,9 +87,15 @@ def record(path: Path, result: QuantisationResult, measured: Measured, base: Mea
         "convolutions": result.convolutions,
         "runtime": OpenVinoEngine(read_model(result.path)).info.runtime,
         "scores": {name: _scores(one, base.scores[name]) for name, one in measured.scores.items()},
-        "ranges": {name: [round(side, 6) for side in covered] for name, covered in result.ranges.items()},
     }
     path.write_text(json.dumps(known, indent=2) + "\n")
+
+
+def write_ranges(path: Path, result: QuantisationResult) -> None:
+    """What each quantised tensor may hold before it saturates, one a line: what drift is judged against."""
+    rows = [f"    {json.dumps(name)}: [{low:.6g}, {high:.6g}]" for name, (low, high) in result.ranges.items()]
+    head = f'  "int8_sha256": "{result.sha256}",\n  "calibration_images": {result.images},\n'
+    path.write_text("{\n" + head + '  "ranges": {\n' + ",\n".join(rows) + "\n  }\n}\n")
 
 
 def _scores(one: Accuracy, base: Accuracy) -> dict[str, float]:
@@ -129,6 +135,7 @@ def main() -> None:
     chosen = max(wished, key=lambda one: one.mean)
     written = write_quantised(fp32, table, out=out, recipe=RECIPES[chosen.name])
     record(fp32.with_suffix(".json"), written, chosen, results[0])
+    write_ranges(out.with_suffix(".ranges.json"), written)
     print(f"{chosen.name}: {written.path.name}, {written.path.stat().st_size} bytes, sha256 {written.sha256}")
 
 

@@ -37,7 +37,7 @@ class Recipe:
     by output tensor, that stay in float.
     """
 
-    method: Method = Method.PERCENTILE
+    method: Method = Method.MSE
     percentile: float = 99.99
     symmetric: bool = False
     weight_steps: int = 64
