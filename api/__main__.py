@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.protocol import MAX_HEAD_BYTES, ProblemProtocol
 from gistline.errors import GistlineError
 from gistline.frames.store import open_store
 from gistline.settings import Settings, load_settings
@@ -51,6 +52,8 @@ def config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         app,
         host=settings.api.host,
         port=settings.api.port,
+        http=ProblemProtocol,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         access_log=False,
         server_header=False,
         log_config=None,

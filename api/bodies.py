@@ -109,7 +109,13 @@ class _Parser(MultiPartParser):
     is_whole = False
 
     def on_end(self) -> None:
+        """Note that nothing is missing."""
         self.is_whole = True
+
+    def discard(self) -> None:
+        """Close every file, also one whose end never came."""
+        for file in self._files_to_close_on_error:
+            file.close()
 
 
 async def _read_parts(request: Request, fields: FrameFields, settings: Settings) -> list[Submitted]:
@@ -146,7 +152,7 @@ async def _parse(request: Request, settings: Settings) -> FormData:
         except MultiPartException as error:
             raise _malformed(error, settings.api.max_images) from error
     if not parser.is_whole:
-        await form.close()
+        parser.discard()
         raise RequestMalformed("The multipart body ends before its closing boundary.", cure="Send the whole body.")
     return form
 

@@ -80,14 +80,18 @@ def problem(error: GistlineError) -> Response:
     headers = {"WWW-Authenticate": "Bearer"} if error.status_code == HTTPStatus.UNAUTHORIZED else {}
     if error.retryable:
         headers["Retry-After"] = "1"
-    content = {"detail": error.message, "cure": error.cure, "ids": error.ids}
-    return _response(error.status_code, error.title, content, headers)
+    return JSONResponse(content_of(error), error.status_code, headers, MEDIA_TYPE)
 
 
-def _response(status: int, title: str, content: Mapping[str, Any], headers: Mapping[str, str] | None) -> Response:
+def content_of(error: GistlineError) -> dict[str, Any]:
+    """Fields of the problem that an error of ours is."""
+    rest = {"detail": error.message, "cure": error.cure, "ids": error.ids}
+    return _head(error.status_code, error.title) | rest
+
+
+def _head(status: int, title: str) -> dict[str, Any]:
     kind = re.sub(r"[^a-z]+", "-", title.lower())
-    head = {"type": f"urn:gistline:problem:{kind}", "title": title, "status": int(status)}
-    return JSONResponse(head | dict(content), status, headers, MEDIA_TYPE)
+    return {"type": f"urn:gistline:problem:{kind}", "title": title, "status": int(status)}
 
 
 def rejected(where: str, error: ValidationError) -> RequestRejected:
@@ -111,7 +115,8 @@ def _line(error: Mapping[str, Any]) -> str:
 def _of_routing(request: Request, error: HTTPException) -> Response:
     detail = f"{request.method} {request.url.path}: {error.detail}."
     content = {"detail": detail, "cure": "See /docs for the routes.", "ids": {}}
-    return _response(error.status_code, HTTPStatus(error.status_code).phrase, content, error.headers)
+    head = _head(error.status_code, HTTPStatus(error.status_code).phrase)
+    return JSONResponse(head | content, error.status_code, error.headers, MEDIA_TYPE)
 
 
 def _of_ours(request: Request, error: Exception) -> Response:
