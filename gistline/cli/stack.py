@@ -17,15 +17,16 @@ from gistline.embedded.servers import child_environment, servers
 from gistline.embedded.supervisor import Supervisor
 from gistline.errors import EngineUnavailable, SettingsError
 from gistline.settings import Settings
-from gistline.storage import migrate
+from gistline.storage import health, migrate
+from gistline.storage.session import close_database, open_database, transaction
 
 READY_WITHIN_S = 120.0
 POLL_S = 0.2
-HOPELESS = 3
+HOPELESS = 2
 """A program that ended this often before the system was ready will not get ready."""
 
 WORKERS = ("detect", "report")
-"""Kinds of which one must be ready before the system is."""
+"""Kinds of process that tell the database when they are ready."""
 
 Say = Callable[[str], None]
 
@@ -112,9 +113,9 @@ def _wait_until_ready(stack: Stack, say: Say) -> None:
         if hopeless:
             log = stack.settings.data_dir / "logs" / f"{hopeless[0]}.log"
             raise EngineUnavailable(
-                f"{hopeless[0]} ends as soon as it starts: {tail(log)}", cure=f"The whole log is {log}."
+                f"{hopeless[0]} ends as soon as it starts: {tail(log, 1)}", cure=f"The whole log is {log}."
             )
-        missing = ask_readiness(stack.settings) or ""
+        missing = ask_readiness(stack.settings) or _unready_worker(stack) or ""
         if not missing:
             return
         time.sleep(POLL_S)
@@ -125,7 +126,7 @@ def _wait_until_ready(stack: Stack, say: Say) -> None:
 
 
 def ask_readiness(settings: Settings) -> str | None:
-    """None when ``GET /readyz`` answers 200 and knows a ready worker of each kind, else what is missing, in words."""
+    """None when ``GET /readyz`` answers 200, else what is still missing, in words."""
     host = _reachable(settings.api.host).strip("[]")
     connection = http.client.HTTPConnection(host, settings.api.port, timeout=5)
     try:
@@ -136,13 +137,28 @@ def ask_readiness(settings: Settings) -> str | None:
         return "the API"
     finally:
         connection.close()
-    return _unready_worker(body) if response.status == http.HTTPStatus.OK else _reason(body)
+    return None if response.status == http.HTTPStatus.OK else _reason(body)
 
 
-def _unready_worker(body: bytes) -> str | None:
-    """The API accepts frames without workers; who starts a whole system wants to see them inspected."""
-    workers = json.loads(body)["workers"]
-    return next((f"a {kind} worker" for kind in WORKERS if not workers.get(kind, {}).get("ready")), None)
+def _unready_worker(stack: Stack) -> str | None:
+    """A worker of this system that takes no work yet; those that another system left in the database do not count.
+
+    The API accepts frames without workers, but who starts a whole system wants to see them inspected.
+    """
+    sessions = open_database(stack.settings.database)
+    try:
+        with transaction(sessions) as session:
+            names = health.ready_names(session)
+    finally:
+        close_database(sessions)
+    expected = {program: kind for program in stack.supervisor.restarts() if (kind := program.split("-")[0]) in WORKERS}
+    pids = stack.supervisor.pids()
+    ready = {program for program, kind in expected.items() if _told(names, f"{kind}-{pids.get(program)}@")}
+    return next((f"the process {program}" for program in expected if program not in ready), None)
+
+
+def _told(names: set[str], beginning: str) -> bool:
+    return any(name.startswith(beginning) for name in names)
 
 
 def _reason(body: bytes) -> str:

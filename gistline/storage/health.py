@@ -30,6 +30,12 @@ def revision(session: Session) -> str | None:
     return found
 
 
+def ready_names(session: Session) -> set[str]:
+    """Names of the workers heard of lately that take work."""
+    heard = WorkerHeartbeat.beat_at > func.now() - timedelta(seconds=FRESH_BEAT_S)
+    return set(session.scalars(select(WorkerHeartbeat.name).where(heard, WorkerHeartbeat.ready)))
+
+
 def workers(session: Session) -> dict[str, Workers]:
     """Workers by kind (``"detect"``, ``"report"``...)."""
     heard = WorkerHeartbeat.beat_at > func.now() - timedelta(seconds=FRESH_BEAT_S)
