@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-COPPER = 255
-BARE = 0
-_SMALLEST_PIECE = 240  # pixels of area; the smallest drill leaves more
+from gistline.simulator.patterns import BARE, COPPER, decorate
+
+_SMALLEST_PIECE = 130  # pixels of area; the smallest drill leaves more
 
 
 def draw_artwork(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -22,6 +22,8 @@ def draw_artwork(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.
     mask = np.zeros(size, np.uint8)
     layout = _LAYOUTS[int(rng.integers(len(_LAYOUTS)))]
     layout(rng, mask)
+    if rng.random() < 0.6:
+        decorate(rng, mask, int(rng.integers(1, 5)))
     _tidy(mask)
     return np.ascontiguousarray(np.rot90(mask)) if size[0] == size[1] and rng.random() < 0.5 else mask
 

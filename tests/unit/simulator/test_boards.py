@@ -78,7 +78,7 @@ def test_a_flawless_mask_has_no_piece_as_small_as_a_defect() -> None:
         image = _board(seed, defects=0, style=BoardStyle(binary=True, roughness=0.0)).image
         for side in (image, 255 - image):
             _, _, stats, _ = cv2.connectedComponentsWithStats(side)
-            assert stats[:, cv2.CC_STAT_AREA].min() >= 150
+            assert stats[:, cv2.CC_STAT_AREA].min() >= 100
 
 
 def _two_traces() -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
