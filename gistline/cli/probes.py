@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import os
 import platform
 import shutil
@@ -16,6 +17,9 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from gistline.detection.model_file import BUNDLED, bundled_path, load_model
 from gistline.embedded import postgres, redis
@@ -29,7 +33,6 @@ INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "i8mm", "asimddp")
 BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 FIRST_INT8_CAPABILITY = (7, 2)
 """Tensor cores compute in INT8 from compute capability 7.2 (Xavier) and 7.5 (Turing) on; 7.0 (Volta) cannot."""
-CHECKSUMS = "SHA256SUMS"
 
 
 class State(StrEnum):
@@ -171,19 +174,30 @@ def _model(settings: Settings) -> Check:
 
 
 def _checksums() -> Check:
-    """Compare the bundled detector's files with the digests that were written when they were trained."""
+    """The INT8 file is the one of the passport, and was made from the FP32 file beside it."""
     again = "Install Gistline again."
     try:
-        paths = [bundled_path(precision) for precision in BUNDLED]
-        sums = dict(line.split()[::-1] for line in (paths[0].parent / CHECKSUMS).read_text().splitlines())
+        paths = {precision: bundled_path(precision) for precision in BUNDLED}
+        passport = json.loads(paths["fp32"].with_suffix(".json").read_text())
+        expected = {"int8": passport["int8"]["sha256"], "fp32": _source_digest(paths["int8"])}
     except GistlineError as error:
         return Check("weights", State.MISSING, error.message, error.cure)
-    except (OSError, ValueError) as error:
-        return Check("weights", State.MISSING, f"{CHECKSUMS} cannot be read: {error}", again)
-    wrong = [path.name for path in paths if hashlib.sha256(path.read_bytes()).hexdigest() != sums.get(path.name)]
+    except (OSError, ValueError, KeyError, DecodeError) as error:
+        return Check("weights", State.MISSING, f"the bundled detector's papers cannot be read: {error!r}", again)
+    wrong = [path.name for precision, path in paths.items() if _digest(path) != expected[precision]]
     if wrong:
         return Check("weights", State.MISSING, f"{', '.join(wrong)} is not the file that was released", again)
-    return Check("weights", State.OK, f"{', '.join(path.name for path in paths)} are the files that were released")
+    return Check("weights", State.OK, f"{', '.join(path.name for path in paths.values())} are as released")
+
+
+def _source_digest(quantised: Path) -> str:
+    """SHA-256 of the FP32 file that an INT8 file was made from, as it says itself."""
+    properties = {entry.key: entry.value for entry in onnx.load(str(quantised)).metadata_props}
+    return str(properties["gistline.source_sha256"])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _ranks() -> Check:

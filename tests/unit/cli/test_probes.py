@@ -11,6 +11,7 @@ import pytest
 from gistline.cli import probes
 from gistline.cli.main import run
 from gistline.cli.probes import State, cpu, gpu
+from tests.support.onnx_models import spot_detector
 
 INTEL = """processor\t: 0
 model name\t: Intel(R) Xeon(R) Platinum 8488C
@@ -49,30 +50,39 @@ def test_int8_tensor_cores_follow_from_the_compute_capability(capability: str, s
 
 @pytest.fixture
 def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of weights in place of the installed one."""
-    names = {"fp32": "pcb.onnx", "int8": "pcb.int8.onnx"}
-    for name in names.values():
-        (tmp_path / name).write_bytes(name.encode())
-    sums = (f"{hashlib.sha256(name.encode()).hexdigest()}  {name}" for name in names.values())
-    (tmp_path / "SHA256SUMS").write_text("\n".join(sums) + "\n")
-    monkeypatch.setattr(probes, "bundled_path", lambda precision: tmp_path / names[precision])
+    """A small detector, its quantised twin and their passport in place of the installed ones."""
+    fp32, int8 = spot_detector(tmp_path / "pcb.onnx"), tmp_path / "pcb.int8.onnx"
+    digest = hashlib.sha256(fp32.read_bytes()).hexdigest()
+    spot_detector(int8, metadata={"gistline.source_sha256": digest})
+    released = hashlib.sha256(int8.read_bytes()).hexdigest()
+    (tmp_path / "pcb.json").write_text(json.dumps({"int8": {"sha256": released}}))
+    monkeypatch.setattr(probes, "bundled_path", lambda precision: {"fp32": fp32, "int8": int8}[precision])
     return tmp_path
 
 
-def test_released_weights_are_recognised(installation: Path) -> None:
+def test_the_bundled_weights_are_as_released() -> None:
     assert probes._checksums().state is State.OK
 
 
-def test_changed_weights_are_found(installation: Path) -> None:
-    (installation / "pcb.int8.onnx").write_bytes(b"something else")
+@pytest.mark.parametrize("name", ["pcb.onnx", "pcb.int8.onnx"])
+def test_changed_weights_are_found(installation: Path, name: str) -> None:
+    assert probes._checksums().state is State.OK
+    spot_detector(installation / name, scale=2.0, metadata={"gistline.source_sha256": _digest(installation)})
     check = probes._checksums()
     assert check.state is State.MISSING
-    assert check.found.startswith("pcb.int8.onnx is not")
+    assert check.found == f"{name} is not the file that was released"
 
 
-def test_missing_sums_are_found(installation: Path) -> None:
-    (installation / "SHA256SUMS").unlink()
-    assert probes._checksums().state is State.MISSING
+@pytest.mark.parametrize("name", ["pcb.json", "pcb.int8.onnx"])
+def test_unreadable_papers_are_found(installation: Path, name: str) -> None:
+    (installation / name).write_bytes(b"{")
+    check = probes._checksums()
+    assert check.state is State.MISSING
+    assert "papers cannot be read" in check.found
+
+
+def _digest(installation: Path) -> str:
+    return hashlib.sha256((installation / "pcb.onnx").read_bytes()).hexdigest()
 
 
 @pytest.mark.usefixtures("clean_settings")
