@@ -186,8 +186,7 @@ def class_table(variants: Sequence[Variant]) -> Table:
 
 def speed_table(contestants: Sequence[Contestant], variants: Sequence[Variant]) -> Table:
     info = variants[0].engine.info
-    title = f"Frames a second on {info.device}, {os.cpu_count()} cores, {info.runtime}, {instruction_sets()}"
-    table = Table("", "median", "lowest", "highest", "ratio to FP32", title=title)
+    table = Table("", "median", "lowest", "highest", "ratio to FP32", title="Frames a second of the bare engines")
     first = contestants[0].rates
     for contestant in contestants:
         rates = contestant.rates
@@ -195,7 +194,10 @@ def speed_table(contestants: Sequence[Contestant], variants: Sequence[Variant]) 
         cells = (statistics.median(rates), min(rates), max(rates))
         table.add_row(contestant.name, *(f"{value:.1f}" for value in cells), f"{ratio:.2f}")
     streams = variants[0].engine.in_flight
-    table.caption = f"{streams} streams of batch 1, {len(first)} rounds of {TURN_S:g} s each; ratios within a round"
+    hardware = f"{info.device}, {os.cpu_count()} cores, {instruction_sets()}; {info.runtime}"
+    table.caption = (
+        f"{hardware}; {streams} streams of batch 1, {len(first)} rounds of {TURN_S:g} s; ratios within a round"
+    )
     return table
 
 
@@ -214,6 +216,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=0, help="take only so many images")
     parser.add_argument("--simulated", type=int, default=0, metavar="N", help="measure on N simulated boards instead")
     parser.add_argument("--rounds", type=int, default=8, help="turns that each engine takes; 0 leaves speed out")
+    parser.add_argument("--fleet", action="store_true", help="then the whole system beside its engine")
     parser.add_argument("--fp32", type=Path, default=None, help="another FP32 model than the bundled one")
     parser.add_argument("--int8", type=Path, default=None, help="another INT8 model than the bundled one")
     return parser.parse_args()
@@ -231,6 +234,18 @@ def main() -> None:
         console.print(speed_table(contestants, variants))
         stages = time_stages(variants[-1], sample.images)
         console.print("; ".join(f"{name}: {value:.2f} ms" for name, value in stages.items()))
+    for variant in variants:
+        variant.engine.close()
+    if options.fleet:
+        print_fleet(options.deeppcb)
+
+
+def print_fleet(deeppcb: Path | None) -> None:
+    """Rows waiting to rows committed, beside the bare engine: see ``benchmarks.fleet``."""
+    from benchmarks import fleet
+
+    for line in fleet.measure(fleet.load_jpegs(deeppcb, 64), frames=300, rounds=3).lines():
+        print(line)
 
 
 if __name__ == "__main__":
