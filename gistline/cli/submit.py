@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import click
 import httpx2
-from rich.table import Table
+from rich.table import Column, Table
 
 from gistline.cli.invocation import settings_of
 from gistline.cli.output import console, print_json
@@ -106,7 +106,7 @@ def _wait(client: Client, frames: Sequence[dict[str, Any]], wait_s: float) -> li
 
 
 def _table(frames: Sequence[dict[str, Any]]) -> Table:
-    table = Table("file", "frame", "state", "verdict", "findings", box=None)
+    table = Table("file", Column("frame", no_wrap=True, min_width=36), "state", "verdict", "findings", box=None)
     for frame in frames:
         verdict = (frame.get("verdict") or {}).get("kind", "")
         findings = ", ".join(f"{found['label']} {found['confidence']:.2f}" for found in frame.get("findings", []))
