@@ -62,7 +62,7 @@ def running(settings: Settings, *, detect_workers: int = 1, say: Say, on_event: 
                 for program in programs(complete, detect_workers):
                     supervisor.start(program)
                 stack = Stack(complete, supervisor, f"http://{_reachable(complete.api.host)}:{complete.api.port}")
-                _wait_until_ready(stack, say)
+                wait_until_ready(stack, say)
                 yield stack
 
 
@@ -104,7 +104,13 @@ def _reachable(host: str) -> str:
     return local.get(host, f"[{host}]" if ":" in host else host)
 
 
-def _wait_until_ready(stack: Stack, say: Say) -> None:
+def wait_until_ready(stack: Stack, say: Say) -> None:
+    """Return when the API and every worker of the stack are ready.
+
+    Raises:
+        EngineUnavailable: a process keeps ending, or two minutes were not enough.
+
+    """
     deadline = time.monotonic() + READY_WITHIN_S
     missing = "the API"
     while time.monotonic() < deadline:

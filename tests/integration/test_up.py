@@ -18,7 +18,11 @@ from typing import Any
 import pytest
 
 from gistline.cli.main import run
+from gistline.cli.stack import Stack, wait_until_ready
+from gistline.embedded.processes import Program
 from gistline.embedded.servers import child_environment
+from gistline.embedded.supervisor import Supervisor
+from gistline.errors import EngineUnavailable
 from gistline.settings import Settings, load_settings
 from tests.support.onnx_models import spot_detector
 from tests.support.processes import family, is_alive, read_line, wait_until
@@ -115,15 +119,17 @@ def test_a_taken_port_is_refused_before_anything_starts(
     assert not (settings.data_dir / "untouched").exists()
 
 
-def test_a_worker_that_cannot_start_is_named_with_its_reason(
-    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GISTLINE_DATA_DIR", str(settings.data_dir))
-    assert run(["--set", "api.port=0", "--set", "detection.model=nowhere.onnx", "up"]) == 1
-    error = capsys.readouterr().err
-    assert "detect-1 ends as soon as it starts" in error
-    assert "nowhere.onnx" in error
-    assert "detect-1.log" in error
+def test_a_worker_that_cannot_start_is_named_with_its_reason(settings: Settings, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    settings = settings.model_copy(update={"data_dir": tmp_path})
+    fails = Program("detect-1", (sys.executable, "-c", "raise SystemExit('no model here')"), logs / "detect-1.log")
+    with Supervisor() as supervisor:
+        supervisor.start(fails)
+        stack = Stack(settings, supervisor, "http://127.0.0.1:0")
+        with pytest.raises(EngineUnavailable) as caught:
+            wait_until_ready(stack, lambda _: None)
+    assert caught.value.message == "detect-1 ends as soon as it starts: no model here"
+    assert str(logs / "detect-1.log") in caught.value.cure
 
 
 @contextmanager
