@@ -1,17 +1,20 @@
 """Makes training batches on the device that holds the pictures: turns, mosaics, zoom, and a change of camera.
 
+Nothing here waits for the device: shapes never depend on what was drawn.
+
 Turning and tiling move whole pixels, so thresholded pictures stay thresholded; only the zoom interpolates.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.data import SIDE, Pictures
+from training.data import MOST_BOXES, SIDE, Pictures
 
 TILES = 4
 LEAST_VISIBLE = 0.5  # share of a box's area that must be left for its label to stay
@@ -20,16 +23,17 @@ PADDING = 114 / 255  # what the product's letterbox fills with
 
 @dataclass(frozen=True)
 class Strength:
-    """How often each change happens, as probabilities, and how many of a batch's pictures are real."""
+    """Shares of a batch: where its pictures come from (the rest is simulated), and how many undergo each change."""
 
-    real: float = 0.65
+    real: float = 0.4
+    planted: float = 0.2
     mosaic: float = 0.5
     zoom: float = 0.4
     camera: float = 0.3
     grain: float = 0.25
 
 
-GENTLE = Strength(real=0.75, mosaic=0.0, zoom=0.15, camera=0.2, grain=0.15)
+GENTLE = Strength(real=0.5, planted=0.15, mosaic=0.0, zoom=0.2, camera=0.2, grain=0.15)
 
 
 @dataclass(frozen=True)
@@ -44,18 +48,21 @@ class Batch:
 class Mixer:
     """Holds all pictures on one device and draws batches from them; equal generators give equal batches."""
 
-    def __init__(self, real: Pictures, boards: Pictures, *, device: str, seed: int) -> None:
-        self.images = torch.cat([torch.from_numpy(p.images) for p in (real, boards)]).to(device)
-        self.boxes = torch.cat([torch.from_numpy(p.boxes) for p in (real, boards)]).to(device)
-        self.classes = torch.cat([torch.from_numpy(p.classes) for p in (real, boards)]).to(device)
-        self.real = len(real)
+    def __init__(self, pools: Sequence[Pictures], *, device: str, seed: int) -> None:
+        """``pools`` are the real pictures, those with planted defects, and the simulated boards."""
+        self.images = torch.cat([torch.from_numpy(pool.images) for pool in pools]).to(device)
+        self.boxes = torch.cat([torch.from_numpy(pool.boxes) for pool in pools]).to(device)
+        self.classes = torch.cat([torch.from_numpy(pool.classes) for pool in pools]).to(device)
+        sizes = [len(pool) for pool in pools]
+        self.sizes = torch.tensor(sizes, device=device)
+        self.firsts = torch.tensor([sum(sizes[:index]) for index in range(len(sizes))], device=device)
         self.device = device
         self.generator = torch.Generator(device).manual_seed(seed)
         self.span = torch.arange(SIDE, device=device)
         self.choose = choose_place
 
     def draw(self, count: int, strength: Strength) -> Batch:
-        tiles = self._sources(count, strength.real)
+        tiles = self._sources(count, strength)
         seam = (self._uniform(count, 2) * 0.7 + 0.15).mul(SIDE).long()
         seam = torch.where(self._chance(count, strength.mosaic)[:, None], seam, torch.zeros_like(seam))
         images, boxes, classes = self._tile(tiles, seam)
@@ -70,12 +77,16 @@ class Mixer:
     def _chance(self, count: int, share: float) -> Tensor:
         return self._uniform(count) < share
 
-    def _sources(self, count: int, real: float) -> Tensor:
-        """Picture numbers [count, 4]; the tiles of one picture are all real or all simulated."""
-        boards = len(self.images) - self.real
-        is_real = (self._uniform(count) < real) | (boards == 0)
-        pick = self._uniform(count, TILES)
-        return torch.where(is_real[:, None], pick * self.real, self.real + pick * boards).long()
+    def _some(self, count: int, share: float) -> Tensor:
+        """Numbers of a fixed share of the batch: a share by chance would have to be waited for."""
+        return torch.randperm(count, generator=self.generator, device=self.device)[: round(count * share)]
+
+    def _sources(self, count: int, strength: Strength) -> Tensor:
+        """Picture numbers [count, 4]; the tiles of one picture all come from one pool."""
+        where = self._uniform(count)
+        pool = (where >= strength.real).long() + (where >= strength.real + strength.planted).long()
+        pick = self._uniform(count, TILES) * self.sizes[pool][:, None]
+        return self.firsts[pool][:, None] + pick.long()
 
     def _tile(self, tiles: Tensor, seam: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Four pictures around ``seam`` (x, y), each turned and cropped; a seam at 0, 0 shows the last one whole."""
@@ -109,7 +120,7 @@ class Mixer:
         return self.images.view(-1)[place][:, None].float() / 255
 
     def _zoom(self, images: Tensor, boxes: Tensor, classes: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
-        rows = torch.nonzero(self._chance(len(images), share))[:, 0]
+        rows = self._some(len(images), share)
         if len(rows) == 0:
             return images, boxes, classes
         scale = 0.7 * (1.45 / 0.7) ** self._uniform(len(rows), 1)
@@ -131,7 +142,7 @@ class Mixer:
 
     def _camera(self, images: Tensor, share: float) -> Tensor:
         """Show some pictures as a grey camera would: other levels, uneven light, a soft lens."""
-        rows = torch.nonzero(self._chance(len(images), share))[:, 0]
+        rows = self._some(len(images), share)
         count = len(rows)
         if count == 0:
             return images
@@ -185,8 +196,6 @@ def _blur(images: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _compact(boxes: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Move the used slots to the front and drop the columns that no picture uses."""
-    order = (classes < 0).long().argsort(dim=1, stable=True)
-    most = max(1, int((classes >= 0).sum(1).max()))
-    order = order[:, :most]
+    """Move the used slots to the front and keep as many as one picture has."""
+    order = (classes < 0).long().argsort(dim=1, stable=True)[:, :MOST_BOXES]
     return boxes.gather(1, order[..., None].expand(-1, -1, 4)), classes.gather(1, order)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +13,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gistline.simulator.boards import DEFECTS, render_board
+from gistline.domain import Box
+from gistline.simulator.boards import DEFECTS, encode_jpeg, render_board
+from gistline.simulator.planting import Terrain, plant
+
+Truth = tuple[int, tuple[float, float, float, float]]
+"""Class and box as (x, y, w, h) in pixels."""
 
 SIDE = 640
-MOST_BOXES = 16
+MOST_BOXES = 24
 HELD_OUT_IMAGES = 100
 SPLIT_SEED = 20260
+PLANTED_SEED = 5_000_000
 TRAIN_BOARDS_SEED = 1_000_000
 TEST_BOARDS_SEED = 9_000_000
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """``images`` uint8 [n, 640, 640]; ``boxes`` float32 [n, 16, 4] as corners; ``classes`` int64 [n, 16], -1 unused."""
+    """``images`` uint8 [n, 640, 640]; ``boxes`` float32 [n, 24, 4] as corners; ``classes`` int64 [n, 24], -1 unused."""
 
     images: NDArray[np.uint8]
     boxes: NDArray[np.float32]
@@ -36,7 +43,7 @@ class Pictures:
     def take(self, rows: NDArray[np.intp]) -> Pictures:
         return Pictures(self.images[rows], self.boxes[rows], self.classes[rows])
 
-    def truth(self) -> list[list[tuple[int, tuple[float, float, float, float]]]]:
+    def truth(self) -> list[list[Truth]]:
         """Per picture, (class, (x, y, w, h)) of every box."""
         answer = []
         for boxes, classes in zip(self.boxes, self.classes, strict=True):
@@ -64,17 +71,27 @@ def _pack(images: list[NDArray[np.uint8]], labels: list[list[tuple[int, list[flo
     return Pictures(np.stack(images), boxes, classes)
 
 
-def read_deeppcb(folder: Path, split: str) -> Pictures:
-    """Read ``trainval`` or ``test_public`` of the repackaged DeepPCB in ``folder`` (COCO JSON and ``images/``)."""
+def read_deeppcb(folder: Path, split: str, *, keep: Callable[[str], bool] = bool) -> Pictures:
+    """Read ``trainval`` or ``test_public`` of the repackaged DeepPCB in ``folder`` (COCO JSON and ``images/``).
+
+    ``keep`` is asked for each board's number, the first five digits of a file name.
+    """
     coco = json.loads((folder / f"{split}.json").read_text())
     number = {kind["id"]: DEFECTS.index(kind["name"]) for kind in coco["categories"]}
     labels: dict[int, list[tuple[int, list[float]]]] = {image["id"]: [] for image in coco["images"]}
     for note in coco["annotations"]:
         labels[note["image_id"]].append((number[note["category_id"]], note["bbox"]))
-    paths = [folder / "images" / image["file_name"] for image in coco["images"]]
+    chosen = [image for image in coco["images"] if keep(image["file_name"][:5])]
+    paths = [folder / "images" / image["file_name"] for image in chosen]
     with ThreadPoolExecutor() as pool:
         images = list(pool.map(_read_grey, paths))
-    return _pack(images, [labels[image["id"]] for image in coco["images"]])
+    return _pack(images, [labels[image["id"]] for image in chosen])
+
+
+def board_numbers(folder: Path, split: str) -> set[str]:
+    """Which boards a split shows."""
+    coco = json.loads((folder / f"{split}.json").read_text())
+    return {image["file_name"][:5] for image in coco["images"]}
 
 
 def _read_grey(path: Path) -> NDArray[np.uint8]:
@@ -85,14 +102,29 @@ def _read_grey(path: Path) -> NDArray[np.uint8]:
 
 
 def hold_out(pictures: Pictures) -> tuple[Pictures, Pictures]:
-    """Part into (training, held out): 100 pictures by a fixed seed, for choosing among recipes."""
+    """Part into (training, held out): 100 pictures by a fixed seed, for choosing among recipes.
+
+    Pictures are cut from a few large boards, so what is held out resembles what is trained on; how a detector does on
+    boards that it never saw shows in ``test-new`` of ``training.evaluate`` alone.
+    """
     order = np.random.default_rng(SPLIT_SEED).permutation(len(pictures))
     return pictures.take(np.sort(order[HELD_OUT_IMAGES:])), pictures.take(np.sort(order[:HELD_OUT_IMAGES]))
 
 
-def _board(seed: int) -> tuple[NDArray[np.uint8], list[tuple[int, list[float]]]]:
+_Labelled = tuple[NDArray[np.uint8], list[tuple[int, list[float]]]]
+
+
+def _board(seed: int) -> _Labelled:
     board = render_board(np.random.default_rng(seed))
-    return board.image, [(DEFECTS.index(label), [box.x, box.y, box.w, box.h]) for label, box in board.defects]
+    labels = [(DEFECTS.index(label), [box.x, box.y, box.w, box.h]) for label, box in board.defects]
+    return _through_jpeg(board.image, seed), labels
+
+
+def _through_jpeg(image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """As a camera would send it. Drawn defects without a JPEG's traces would give themselves away."""
+    quality = int(np.random.default_rng([seed, 1]).integers(80, 99))
+    data = np.frombuffer(encode_jpeg(image, quality=quality), np.uint8)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
 def render_boards(count: int, first_seed: int) -> Pictures:
@@ -102,19 +134,64 @@ def render_boards(count: int, first_seed: int) -> Pictures:
     return _pack([image for image, _ in done], [labels for _, labels in done])
 
 
+def plant_more(pictures: Pictures, copies: int) -> Pictures:
+    """Copies of thresholded pictures with further defects of the simulator's planted between the labelled ones."""
+    jobs = [
+        (pictures.images[row], labels, PLANTED_SEED + copy * len(pictures) + row)
+        for copy in range(copies)
+        for row, labels in enumerate(pictures.truth())
+    ]
+    with ProcessPoolExecutor() as pool:
+        done = list(pool.map(_plant_some, jobs, chunksize=16))
+    return _pack([image for image, _ in done], [labels for _, labels in done])
+
+
+def _plant_some(job: tuple[NDArray[np.uint8], list[Truth], int]) -> _Labelled:
+    image, known, seed = job
+    rng = np.random.default_rng(seed)
+    before = np.where(image < 128, np.uint8(255), np.uint8(0))
+    mask, terrain = before.copy(), Terrain.of(before)
+    found = [(DEFECTS[label], Box(*box)) for label, box in known]
+    for _ in range(int(rng.integers(3, 9))):
+        label = DEFECTS[int(rng.integers(len(DEFECTS)))]
+        box = plant(rng, terrain, mask=mask, label=label, taken=[taken for _, taken in found])
+        if box is not None:
+            found.append((label, box))
+    changed = (before != mask) & ~_frayed(rng, cv2.bitwise_xor(before, mask).astype(np.uint8))
+    drawn = np.where(changed, 255 - mask, image)
+    labels = [(DEFECTS.index(label), [box.x, box.y, box.w, box.h]) for label, box in found]
+    return _through_jpeg(drawn, seed), labels
+
+
+def _frayed(rng: np.random.Generator, change: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Up to a third of the pixels at the rim of what was drawn: a scan's edges are not smooth."""
+    rim = (change > 0) & (cv2.erode(change, np.ones((3, 3), np.uint8)) == 0)
+    return np.asarray(rim & (rng.random(change.shape) < rng.uniform(0.0, 0.33)), np.bool_)
+
+
+def prepare(deeppcb: Path, *, boards: int, copies: int) -> dict[str, Pictures]:
+    """Everything that a run needs: three pools to train on, two sets to look at."""
+    train, held = hold_out(read_deeppcb(deeppcb, "trainval"))
+    return {
+        "real-train": train,
+        "planted-train": plant_more(train, copies),
+        "boards-train": render_boards(boards, TRAIN_BOARDS_SEED),
+        "real-held": held,
+        "boards-held": render_boards(200, TEST_BOARDS_SEED),
+    }
+
+
 def main() -> None:
     """Prepare the arrays once, so that several training runs share them."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--deeppcb", type=Path, required=True)
     parser.add_argument("--boards", type=int, default=6000)
+    parser.add_argument("--copies", type=int, default=3, help="of each training picture, with more defects planted")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    train, held = hold_out(read_deeppcb(options.deeppcb, "trainval"))
-    train.save(options.out / "real-train")
-    held.save(options.out / "real-held")
-    render_boards(options.boards, TRAIN_BOARDS_SEED).save(options.out / "boards-train")
-    render_boards(200, TEST_BOARDS_SEED).save(options.out / "boards-held")
-    print(f"prepared {len(train)} + {len(held)} DeepPCB pictures and {options.boards} + 200 boards in {options.out}")
+    for name, pictures in prepare(options.deeppcb, boards=options.boards, copies=options.copies).items():
+        pictures.save(options.out / name)
+        print(f"{name}: {len(pictures)} pictures")
 
 
 if __name__ == "__main__":

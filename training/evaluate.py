@@ -15,8 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data import TEST_BOARDS_SEED, Pictures, hold_out, read_deeppcb, render_boards
-from training.export import LABELS
+from gistline.simulator.boards import DEFECTS as LABELS
+from training.data import (
+    TEST_BOARDS_SEED,
+    Pictures,
+    Truth,
+    board_numbers,
+    hold_out,
+    read_deeppcb,
+    render_boards,
+)
 
 LEAST_SCORE = 0.001
 SUPPRESS_ABOVE = 0.65
@@ -24,7 +32,6 @@ MOST_DETECTIONS = 300
 
 Prediction = tuple[int, float, tuple[float, float, float, float]]
 """Class, score, (x, y, w, h) in pixels."""
-Truth = tuple[int, tuple[float, float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -165,12 +172,21 @@ def predict_openvino(path: Path, images: Iterable[NDArray[np.uint8]]) -> list[li
 
 
 def load_split(name: str, deeppcb: Path | None) -> Pictures:
-    """``held-out``, ``test_public`` (both need DeepPCB's folder) or ``boards`` (200 simulated ones)."""
+    """The pictures to measure on; all but ``boards`` (200 simulated ones) need DeepPCB's folder.
+
+    ``held-out`` are 100 pictures of ``trainval`` kept from training; ``test_public`` the public test half,
+    ``test-known`` and ``test-new`` its pictures of boards that ``trainval`` shows and does not show.
+    """
     if name == "boards":
         return render_boards(200, TEST_BOARDS_SEED)
     if deeppcb is None:
         raise SystemExit(f"{name} needs --deeppcb FOLDER")
-    return hold_out(read_deeppcb(deeppcb, "trainval"))[1] if name == "held-out" else read_deeppcb(deeppcb, name)
+    if name == "held-out":
+        return hold_out(read_deeppcb(deeppcb, "trainval"))[1]
+    if name in ("test-known", "test-new"):
+        known = board_numbers(deeppcb, "trainval")
+        return read_deeppcb(deeppcb, "test_public", keep=lambda board: (board in known) == (name == "test-known"))
+    return read_deeppcb(deeppcb, name)
 
 
 def main() -> None:

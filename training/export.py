@@ -9,9 +9,9 @@ from pathlib import Path
 import onnx
 import torch
 
+from gistline.simulator.boards import DEFECTS as LABELS
 from training.model import CONFIGS, Detector, ExportedDetector, ModelConfig
 
-LABELS = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
 OPSET = 17
 
 

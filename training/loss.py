@@ -60,13 +60,15 @@ def assign(scores: Tensor, boxes: Tensor, points: Tensor, truth: Tensor, classes
     chosen = torch.zeros_like(inside).scatter_(2, best, True) & inside
     # an anchor that several objects want goes to the one that it overlaps most
     owner = (iou * chosen).argmax(1)
-    chosen = chosen & (F.one_hot(owner, iou.shape[1]).transpose(1, 2) > 0)
+    slots = torch.arange(iou.shape[1], device=iou.device)[None, :, None]
+    chosen = chosen & (slots == owner[:, None])
     taken = chosen.any(1)
     fit = fit * chosen
     peak_fit, peak_iou = fit.amax(-1, keepdim=True), (iou * chosen).amax(-1, keepdim=True)
     strength = (fit * peak_iou / (peak_fit + 1e-9)).amax(1)
     own_class = classes.clamp(min=0).gather(1, owner)
-    target = F.one_hot(own_class, scores.shape[2]) * (strength * taken)[..., None]
+    kinds = torch.arange(scores.shape[2], device=scores.device)
+    target = (own_class[..., None] == kinds) * (strength * taken)[..., None]
     return Assignment(taken, truth.gather(1, owner[..., None].expand(-1, -1, 4)), target)
 
 
@@ -86,8 +88,9 @@ class DetectionLoss:
         found = assign(logits.detach().sigmoid(), boxes.detach(), self.points, truth, classes)
         total = found.scores.sum().clamp(min=1.0)
         score_loss = F.binary_cross_entropy_with_logits(logits, found.scores, reduction="sum") / total
-        weight = found.scores.sum(-1)[found.taken]
-        box_loss = ((1 - overlap(boxes[found.taken], found.boxes[found.taken], complete=True)) * weight).sum() / total
+        # anchors without an object weigh nothing; with them in, shapes are fixed and nothing waits for the device
+        weight = found.scores.sum(-1)
+        box_loss = ((1 - overlap(boxes, found.boxes, complete=True)) * weight).sum() / total
         side_loss = (self._side_loss(distances, found) * weight).sum() / total
         parts = torch.stack([BOX_GAIN * box_loss, CLASS_GAIN * score_loss, SIDE_GAIN * side_loss])
         return parts.sum(), parts.detach()
@@ -95,14 +98,11 @@ class DetectionLoss:
     def _side_loss(self, distances: Tensor, found: Assignment) -> Tensor:
         """Cross entropy to the two bins next to the true distance, weighted by nearness: one value an anchor."""
         bins = self.config.reg_max
-        rows, anchors = torch.nonzero(found.taken, as_tuple=True)
-        points, stride = self.points[anchors], self.strides[anchors]
-        boxes = found.boxes[rows, anchors]
-        wanted = torch.cat([points - boxes[:, :2], boxes[:, 2:] - points], -1) / stride
-        wanted = wanted.clamp(0, bins - 1.01)
+        wanted = torch.cat([self.points - found.boxes[..., :2], found.boxes[..., 2:] - self.points], -1) / self.strides
+        wanted = wanted.clamp(0, bins - 1.01).transpose(1, 2)
         lower = wanted.long()
         upper_share = wanted - lower
-        guess = distances[rows, :, anchors].view(-1, bins)
-        low = F.cross_entropy(guess, lower.view(-1), reduction="none").view(-1, 4)
-        high = F.cross_entropy(guess, (lower + 1).view(-1), reduction="none").view(-1, 4)
-        return (low * (1 - upper_share) + high * upper_share).mean(-1)
+        shares = distances.view(len(distances), 4, bins, -1).log_softmax(2)
+        low = shares.gather(2, lower[:, :, None])[:, :, 0]
+        high = shares.gather(2, lower[:, :, None] + 1)[:, :, 0]
+        return -(low * (1 - upper_share) + high * upper_share).mean(1)

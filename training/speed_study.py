@@ -66,23 +66,32 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(CONFIGS))
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    core, lanes, sizes = ov.Core(), {}, {}
+    core = ov.Core()
     boards = [render_board(np.random.default_rng(seed)).image for seed in range(4)]
+    lanes: dict[str, tuple[Lane, Lane]] = {}
+    sizes: dict[str, float] = {}
     for name in options.names:
         detector = random_detector(name)
         sizes[name] = sum(p.numel() for p in detector.parameters()) / 1e6
-        plain = options.work / f"{name}.onnx"
+        plain, small = options.work / f"{name}.onnx", options.work / f"{name}-int8.onnx"
         export_onnx(detector, plain, name=name)
-        quantise(plain, boards, out=options.work / f"{name}-int8.onnx")
-        lanes[name] = Lane(core, options.work / f"{name}-int8.onnx")
+        quantise(plain, boards, out=small)
+        lanes[name] = Lane(core, plain), Lane(core, small)
     for _ in range(options.turns):
-        for lane in lanes.values():
-            lane.turn(options.seconds)
-    first = statistics.median(next(iter(lanes.values())).rates)
-    print("| shape | parameters, M | INT8 convolutions | frames/s | ratio |\n|---|---|---|---|---|")
-    for name, lane in lanes.items():
-        rate = statistics.median(lane.rates)
-        print(f"| {name} | {sizes[name]:.2f} | {lane.int8_convolutions()} | {rate:.1f} | {rate / first:.2f} |")
+        for pair in lanes.values():
+            for lane in pair:
+                lane.turn(options.seconds)
+    print_table(lanes, sizes)
+
+
+def print_table(lanes: dict[str, tuple[Lane, Lane]], sizes: dict[str, float]) -> None:
+    rates = {name: [statistics.median(lane.rates) for lane in pair] for name, pair in lanes.items()}
+    first = next(iter(rates.values()))[1]
+    print("| shape | parameters, M | INT8 convolutions | FP32 frames/s | INT8 frames/s | INT8, ratio to the first |")
+    print("|---|---|---|---|---|---|")
+    for name, (slow, fast) in rates.items():
+        share = lanes[name][1].int8_convolutions()
+        print(f"| {name} | {sizes[name]:.2f} | {share} | {slow:.1f} | {fast:.1f} | {fast / first:.2f} |")
 
 
 if __name__ == "__main__":

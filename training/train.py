@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import json
 import math
 import subprocess
@@ -15,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from training.augment import GENTLE, Mixer, Strength, choose_place
-from training.data import Pictures
+from training.data import Pictures, prepare
 from training.evaluate import Prediction, Scores, decode, measure
 from training.loss import DetectionLoss
 from training.model import CONFIGS, Detector, ExportedDetector
 
 SIZE = (640, 640)
+POOLS = ("real-train", "planted-train", "boards-train")
+HELD = ("real-held", "boards-held")
 WARM_UP_STEPS = 200
 GENTLE_FROM = 0.7  # share of the run after which mosaics stop
 FINAL_RATE = 0.02  # of the peak learning rate
@@ -29,20 +32,20 @@ FINAL_RATE = 0.02  # of the peak learning rate
 class Average:
     """Exponential moving average of all weights and statistics; what is kept and measured."""
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, *, settled: bool) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self.decay, self.steps = decay, 0
+        self.mine, self.its = _floats(self.model), _floats(model)
+        self.decay, self.steps = decay, 10_000 if settled else 0
 
     @torch.no_grad()
-    def follow(self, model: nn.Module) -> None:
+    def follow(self) -> None:
         self.steps += 1
         decay = self.decay * (1 - math.exp(-self.steps / 500))
-        pairs = [(mine, its.detach()) for mine, its in zip(_floats(self.model), _floats(model), strict=True)]
-        torch._foreach_lerp_([mine for mine, _ in pairs], [its for _, its in pairs], 1 - decay)
+        torch._foreach_lerp_(self.mine, self.its, 1 - decay)
 
 
 def _floats(model: nn.Module) -> list[Tensor]:
-    return [value for value in model.state_dict().values() if value.dtype.is_floating_point]
+    return [value.detach() for value in model.state_dict().values() if value.dtype.is_floating_point]
 
 
 def build_optimiser(model: nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
@@ -71,6 +74,14 @@ def predict(model: Detector, pictures: Pictures, device: str) -> list[list[Predi
     return answer
 
 
+def source_digest(root: Path) -> str:
+    """SHA-256 over every source file that shapes the weights: this folder's and the simulator's, in order of path."""
+    digest = hashlib.sha256()
+    for path in sorted([*root.glob("training/*.py"), *root.glob("gistline/simulator/*.py")]):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
 class Trainer:
     """One run: the model, its average, its data and its clock."""
 
@@ -80,11 +91,15 @@ class Trainer:
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = True
         self.model = Detector(CONFIGS[options.config]).to(self.device, memory_format=torch.channels_last)
-        self.average = Average(self.model, options.average)
+        if options.resume:
+            self.model.load_state_dict(
+                torch.load(options.resume, map_location=self.device, weights_only=True)["weights"]
+            )
+        self.average = Average(self.model, options.average, settled=options.resume is not None)
         self.optimiser = build_optimiser(self.model, options.rate, options.decay)
         self.loss = DetectionLoss(self.model.config, SIZE, self.device)
-        self.mixer = Mixer(data["real-train"], data["boards-train"], device=self.device, seed=options.seed)
-        self.held = {name: data[name] for name in ("real-held", "boards-held")}
+        self.mixer = Mixer([data[name] for name in POOLS], device=self.device, seed=options.seed)
+        self.held = {name: data[name] for name in HELD}
         self.forward: nn.Module = self.model
         self.step, self.start = 0, time.monotonic()
         self.history: list[dict[str, object]] = []
@@ -92,21 +107,24 @@ class Trainer:
     def progress(self) -> float:
         by_steps = self.step / self.options.steps if self.options.steps else 0.0
         by_time = (time.monotonic() - self.start) / self.options.max_seconds if self.options.max_seconds else 0.0
-        return max(by_steps, by_time)
+        begun = self.options.begin_at
+        return begun + (1 - begun) * max(by_steps, by_time)
 
     def run(self) -> None:
         self._compile()
         self.start = time.monotonic()
-        next_look = self.options.look_every
+        next_look = self.options.begin_at + self.options.look_every
         while (progress := self.progress()) < 1.0:
             parts = self._one_step(progress)
             if self.step % 100 == 0:
                 numbers = " ".join(f"{value:.3f}" for value in parts.tolist())
                 print(f"{self.options.config} step {self.step} at {progress:.2f}: {numbers}", flush=True)
-            if progress >= next_look:
+            if self.options.look_every and progress >= next_look:
                 next_look += self.options.look_every
                 self.look()
-        self.look(last=True)
+        if self.options.look_every:
+            self.look(last=True)
+        self.save()
 
     def _compile(self) -> None:
         """Compile the model where asked; a machine without the compiler trains without it."""
@@ -136,7 +154,7 @@ class Trainer:
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
         self.optimiser.step()
-        self.average.follow(self.model)
+        self.average.follow()
         self.step += 1
         return parts
 
@@ -159,6 +177,7 @@ class Trainer:
     def save(self) -> None:
         recipe = {key: str(value) if isinstance(value, Path) else value for key, value in vars(self.options).items()}
         record = {"recipe": recipe, "strength": asdict(Strength()), "gentle": asdict(GENTLE), "steps": self.step}
+        record["source_sha256"] = source_digest(Path(__file__).parent.parent)
         weights = {key: value.cpu() for key, value in self.average.model.state_dict().items()}
         self.options.out.mkdir(parents=True, exist_ok=True)
         torch.save({"config": self.options.config, "weights": weights, "record": record}, self._path(".pt"))
@@ -171,7 +190,10 @@ class Trainer:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", choices=CONFIGS, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="folder that training.data prepared")
+    parser.add_argument("--data", type=Path, help="folder that training.data prepared")
+    parser.add_argument("--deeppcb", type=Path, help="or DeepPCB's folder, to prepare in memory")
+    parser.add_argument("--boards", type=int, default=6000)
+    parser.add_argument("--copies", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--max-seconds", type=float, default=0.0, help="the schedule is stretched over this time")
@@ -181,18 +203,26 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--decay", type=float, default=0.02)
     parser.add_argument("--average", type=float, default=0.9998)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--look-every", type=float, default=0.25, help="share of the run between measurements")
+    parser.add_argument("--look-every", type=float, default=0.25, help="share of the run between measurements; 0: none")
+    parser.add_argument("--resume", type=Path, help="checkpoint whose averaged weights to start from")
+    parser.add_argument("--begin-at", type=float, default=0.0, help="place in the schedule (0 to 1) to resume at")
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args(arguments)
     if not options.max_seconds and not options.steps:
         parser.error("give --max-seconds or --steps")
+    if (options.data is None) == (options.deeppcb is None):
+        parser.error("give --data or --deeppcb")
     return options
 
 
 def main() -> None:
     options = parse()
-    names = ("real-train", "boards-train", "real-held", "boards-held")
-    data = {name: Pictures.load(options.data / name) for name in names}
+    begun = time.monotonic()
+    if options.data:
+        data = {name: Pictures.load(options.data / name) for name in (*POOLS, *HELD)}
+    else:
+        data = prepare(options.deeppcb, boards=options.boards, copies=options.copies)
+    print(f"prepared in {time.monotonic() - begun:.1f} s", flush=True)
     Trainer(options, data).run()
 
 

@@ -1,0 +1,69 @@
+"""The network, its loss and its export; skipped where PyTorch is not installed."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from training.loss import DetectionLoss, assign, overlap  # noqa: E402
+from training.model import CONFIGS, Detector, ExportedDetector, ModelConfig, anchor_points  # noqa: E402
+
+TINY = ModelConfig((8, 8, 16, 16), (1, 1, 1), head_levels=2, head_width=16)
+
+
+def test_overlap_by_hand() -> None:
+    a, b = torch.tensor([0.0, 0, 10, 10]), torch.tensor([5.0, 0, 15, 10])
+    assert overlap(a, b).item() == pytest.approx(1 / 3, abs=1e-5)
+    # hull 15 x 10, centres 5 apart, equal aspect
+    assert overlap(a, b, complete=True).item() == pytest.approx(1 / 3 - 25 / 325, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_every_shape_answers_for_every_anchor(name: str) -> None:
+    config = CONFIGS[name]
+    graph = ExportedDetector(Detector(config), (128, 128)).eval()
+    anchors = sum((128 // stride) ** 2 for stride in config.strides)
+    assert graph(torch.zeros(1, 3, 128, 128)).shape == (1, 4 + config.classes, anchors)
+
+
+def test_folding_batchnorm_changes_nothing() -> None:
+    torch.manual_seed(0)
+    detector = Detector(TINY)
+    detector(torch.rand(4, 3, 64, 64))
+    detector.eval()
+    image = torch.rand(1, 3, 64, 64)
+    before = ExportedDetector(detector, (64, 64))(image)
+    after = ExportedDetector(detector.fold(), (64, 64))(image)
+    assert torch.allclose(before, after, atol=1e-3)
+
+
+def test_each_object_gets_anchors_inside_it_alone() -> None:
+    points, _ = anchor_points(TINY, (64, 64))
+    truth = torch.tensor([[[8.0, 8, 40, 40], [0, 0, 0, 0]]])
+    classes = torch.tensor([[2, -1]])
+    boxes = torch.cat([points - 14, points + 14], 1)[None]
+    found = assign(torch.full((1, len(points), 6), 0.5), boxes, points, truth, classes)
+    taken = points[found.taken[0]]
+    assert 1 <= len(taken) <= 10
+    assert ((taken > 8) & (taken < 40)).all()
+    assert (found.scores[0].argmax(1)[found.taken[0]] == 2).all()
+    assert found.scores[0][~found.taken[0]].sum() == 0
+
+
+def test_a_few_steps_on_one_picture_lower_the_loss() -> None:
+    torch.manual_seed(0)
+    detector, loss = Detector(TINY), DetectionLoss(TINY, (64, 64), "cpu")
+    optimiser = torch.optim.AdamW(detector.parameters(), lr=0.003)
+    images = torch.rand(2, 3, 64, 64)
+    truth = torch.tensor([[[8.0, 8, 40, 40]], [[20.0, 12, 52, 30]]])
+    classes = torch.tensor([[1], [4]])
+    values = []
+    for _ in range(40):
+        distances, logits = detector(images)
+        total, _ = loss(distances, logits, truth, classes)
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        values.append(total.item())
+    assert values[-1] < 0.5 * values[0]
