@@ -109,8 +109,8 @@ def test_frames_are_inspected_while_redis_is_away(line: Fleet, server: RedisServ
 @pytest.mark.parametrize("line", [{"lease_s": 1.0, "batch_size": 1, "max_attempts": 20}], indirect=True)
 def test_a_lease_shorter_than_the_engine_harms_nothing(line: Fleet, sender: CelerySender) -> None:
     for _ in range(2):
-        line.start_worker(frame_ms=1400)
-    ids = line.submit([Order.DEFECT] * 3, sender)
+        line.start_worker(frame_ms=1200)
+    ids = line.submit([Order.DEFECT] * 2, sender)
     line.wait_until_finished(ids)
     assert_inspected_once(line, ids)
     assert max(row.attempts for row in line.frames().values()) > 1, "no lease ran out: the test proves nothing"
@@ -142,16 +142,23 @@ def rings(sender: CelerySender, server: RedisServer) -> bool:
 
 
 def test_sigterm_ends_a_busy_worker_without_losing_a_frame(line: Fleet, sender: CelerySender) -> None:
+    assert alive_and_ready(line) == (0, 0)
     worker = line.start_worker(frame_ms=20)
     ids = line.submit([Order.DEFECT] * 120, sender)
     wait_until(lambda: bool(line.in_state(FrameState.INSPECTED)), "it works")
+    wait_until(lambda: alive_and_ready(line) == (1, 1), "it beats")
     assert worker.terminate() == 0
     left = line.in_state(FrameState.PENDING)
     assert left, "everything was done: the test proves nothing"
     assert line.in_state(*FINAL_STATES) == set(ids) - left, "a frame is still claimed"
     assert {row.attempts for row in line.frames().values()} <= {0, 1}
+    assert alive_and_ready(line) == (0, 0), "it said goodbye"
+
+
+def alive_and_ready(line: Fleet) -> tuple[int, int]:
     with transaction(line.sessions) as session:
-        assert workers(session) == {}, "it said goodbye"
+        found = workers(session).get("detect")
+    return (found.alive, found.ready) if found else (0, 0)
 
 
 def test_a_broken_engine_reports_nothing_as_clean(line: Fleet, sender: CelerySender) -> None:
@@ -162,16 +169,3 @@ def test_a_broken_engine_reports_nothing_as_clean(line: Fleet, sender: CelerySen
     assert line.in_state(FrameState.PENDING) == set(ids)
     assert {row.attempts for row in line.frames().values()} == {0}
     assert line.verdicts() == {}
-
-
-def test_readiness_counts_live_workers(line: Fleet) -> None:
-    def seen() -> tuple[int, int]:
-        with transaction(line.sessions) as session:
-            found = workers(session).get("detect")
-        return (found.alive, found.ready) if found else (0, 0)
-
-    assert seen() == (0, 0)
-    worker = line.start_worker()
-    wait_until(lambda: seen() == (1, 1), "it beats")
-    assert worker.terminate() == 0
-    assert seen() == (0, 0)

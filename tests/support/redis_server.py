@@ -26,7 +26,7 @@ class RedisServer:
 
     def start(self) -> None:
         """Start and wait until it answers."""
-        argv = [find_binary(), "--bind", HOST, "--port", str(self.port), "--save", "", "--dir", str(self._folder)]
+        argv = [str(find_binary()), "--bind", HOST, "--port", str(self.port), "--save", "", "--dir", str(self._folder)]
         self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
         wait_until(self._answers, "Redis answers")
 
