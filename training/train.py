@@ -24,7 +24,6 @@ from training.model import CONFIGS, Detector, ExportedDetector
 SIZE = (640, 640)
 POOLS = ("real-train", "planted-train", "boards-train")
 HELD = ("real-held", "boards-held")
-WARM_UP_STEPS = 200
 GENTLE_FROM = 0.7  # share of the run after which mosaics stop
 FINAL_RATE = 0.02  # of the peak learning rate
 
@@ -57,10 +56,10 @@ def build_optimiser(model: nn.Module, rate: float, decay: float) -> torch.optim.
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), fused=on_gpu)
 
 
-def learning_rate(peak: float, step: int, progress: float) -> float:
-    """Linear warm-up by steps, then a cosine over the progress (0 to 1) of the run."""
+def learning_rate(peak: float, progress: float, warmth: float) -> float:
+    """A cosine over the progress (0 to 1) of the run, times the share of the warm-up that is done."""
     cosine = FINAL_RATE + (1 - FINAL_RATE) * (1 + math.cos(math.pi * min(1.0, progress))) / 2
-    return peak * min(1.0, (step + 1) / WARM_UP_STEPS) * cosine
+    return peak * min(1.0, warmth) * cosine
 
 
 @torch.no_grad()
@@ -144,7 +143,7 @@ class Trainer:
         strength = Strength() if progress < GENTLE_FROM else GENTLE
         batch = self.mixer.draw(self.options.batch, strength)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.options.rate, self.step, progress)
+            group["lr"] = learning_rate(self.options.rate, progress, (self.step + 1) / self.options.warm_up)
         self.model.train()
         images = batch.images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
@@ -200,6 +199,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=0, help="or over this many steps, which repeats a run")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--warm-up", type=int, default=200, help="steps over which the learning rate rises")
     parser.add_argument("--decay", type=float, default=0.02)
     parser.add_argument("--average", type=float, default=0.9998)
     parser.add_argument("--seed", type=int, default=7)
