@@ -20,13 +20,14 @@ up: $(VENV)/.installed ## Servers, API and workers on this machine, until Ctrl-C
 test: $(VENV)/.installed-dev ## All tests, against a real PostgreSQL, a real Redis and real workers
 	$(PYTHON) -m pytest
 
-check: $(VENV)/.installed-dev ## Style, types, import contracts, caps, and the migrations against the tables
+check: $(VENV)/.installed-dev ## Style, types, import contracts, caps, migrations against tables, the compose file
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PYTHON) -m tests.support.caps
 	$(PYTHON) -m tests.support.schema
+	$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
 
 bench: $(VENV)/.installed-dev ## The README's numbers, measured here
 	$(PYTHON) -m benchmarks
