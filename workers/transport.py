@@ -1,10 +1,10 @@
-"""Kombu's Redis transport with one guard: an acknowledgement over a connection that is gone is a connection error.
+"""Kombu's Redis transport with one guard: a command on a connection that was released is a connection error.
 
-Celery 5.7 closes a broken connection before it reconnects, which sets ``Transport.client`` to None. A task that was
-running then acknowledges its message through the old channel; its pools are gone, so kombu asks
-``Channel._connparams`` for a new one, which reads ``self.connection.client.hostname`` and raises ``AttributeError``.
-Celery forgives connection errors there, but not that one: the whole worker process ends. The message itself comes back
-by its visibility timeout, and finds its frames inspected.
+Celery 5.7 closes a broken connection before it reconnects: ``Connection._do_close_transport`` sets ``Transport.client``
+to None and ``Channel.close`` empties the channel's pools. Whatever still uses that channel (a late acknowledgement, a
+timer of the old connection) asks ``Channel._connparams`` for a new pool, which reads ``self.connection.client.hostname``
+and raises ``AttributeError``. Celery forgives connection errors there, but not that one, and the process may end. A
+message that could not be acknowledged comes back by its visibility timeout, and finds its frames inspected.
 """
 
 from __future__ import annotations
