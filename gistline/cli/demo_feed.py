@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 
 from gistline.errors import RequestRejected
-from gistline.simulator.cameras import camera_frames
+from gistline.simulator.cameras import SECONDS_BETWEEN_FRAMES, camera_frames
 
 CAMERAS = ("camera-1", "camera-2", "camera-3")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
@@ -109,7 +109,9 @@ def _share(count: int, place: int) -> int:
 
 def _rendered(camera: str, count: int, *, seed: int, now: datetime) -> Iterator[Shot]:
     for frame in camera_frames(camera=camera, seed=seed, count=count):
-        yield Shot(frame.frame_key, frame.jpeg, now + timedelta(seconds=frame.captured_at - count))
+        yield Shot(
+            frame.frame_key, frame.jpeg, now + timedelta(seconds=frame.captured_at - count * SECONDS_BETWEEN_FRAMES)
+        )
 
 
 def _read(files: list[Path], now: datetime) -> Iterator[Shot]:
