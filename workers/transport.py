@@ -2,9 +2,9 @@
 
 Celery 5.7 closes a broken connection before it reconnects: ``Connection._do_close_transport`` sets ``Transport.client``
 to None and ``Channel.close`` empties the channel's pools. Whatever still uses that channel (a late acknowledgement, a
-timer of the old connection) asks ``Channel._connparams`` for a new pool, which reads ``self.connection.client.hostname``
-and raises ``AttributeError``. Celery forgives connection errors there, but not that one, and the process may end. A
-message that could not be acknowledged comes back by its visibility timeout, and finds its frames inspected.
+timer of the old connection) asks ``Channel._connparams`` for a new pool, which reads ``connection.client.hostname`` and
+raises ``AttributeError``. Celery forgives connection errors there, but not that one, and the process may end. A message
+that could not be acknowledged comes back by its visibility timeout, and finds its frames inspected.
 """
 
 from __future__ import annotations
