@@ -38,8 +38,9 @@ Recipe: `training/README.md`. {steps} steps of {batch} pictures, seed {seed}; re
 
 ## What it reaches
 Confidence from 0.001 on, best class of each anchor, class-wise suppression at IoU 0.65, COCO's 101-point average; FP32
-and INT8 through OpenVINO with `INFERENCE_PRECISION_HINT=f32`. mAP33 is DeepPCB's own criterion, IoU above 0.33. INT8:
-the product's quantiser, ranges by {method}, weights to 64, 64 + 64 training pictures and boards.
+and INT8 through OpenVINO with `INFERENCE_PRECISION_HINT=f32`. mAP33 is DeepPCB's own criterion, IoU above 0.33.
+INT8 is `pcb.int8.onnx` (sha256
+`{int8_sha256}`), ranges by {method} from {calibration} pictures and boards.
 
 {summary}
 
@@ -59,7 +60,7 @@ Best F-score is over all classes at one threshold, IoU 0.33, the threshold picke
 
 
 def write_card(weights: Path, run: dict[str, Any], scores: dict[str, Any], *, parameters: float, note: str) -> None:
-    """Write both files into ``weights``; ``scores`` holds ``fp32`` and ``int8``, each by split, and ``method``."""
+    """Write both files into ``weights``; ``scores`` holds ``fp32`` and ``int8``, each by split."""
     content = (weights / "pcb.onnx").read_bytes()
     facts = {
         "name": "pcb",
@@ -72,16 +73,19 @@ def write_card(weights: Path, run: dict[str, Any], scores: dict[str, Any], *, pa
         "batch": run["recipe"]["batch"],
         "recipe_sha256": recipe_digest(run),
         "source_sha256": run["source_sha256"],
-        "int8_ranges": scores["method"],
         "metrics": {kind: scores[kind] for kind in ("fp32", "int8")},
     }
-    (weights / "pcb.json").write_text(json.dumps(facts, indent=2) + "\n")
+    path = weights / "pcb.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(facts | {"int8": known.get("int8", {})}, indent=2) + "\n")
     words = facts | {
         "labels": ", ".join(DEFECTS),
         "megabytes": len(content) / 1e6,
         "parameters": parameters,
         "rows": 4 + len(DEFECTS),
-        "method": scores["method"],
+        "method": known["int8"]["recipe"],
+        "calibration": known["int8"]["calibration_images"],
+        "int8_sha256": known["int8"]["sha256"],
         "summary": _summary(scores),
         "by_class": _by_class(scores),
         "gap": _gap(scores["fp32"]),
@@ -139,14 +143,14 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--fp32", type=Path, required=True, help="scores that training.evaluate wrote")
     parser.add_argument("--int8", type=Path, required=True)
-    parser.add_argument("--method", required=True, help="how the INT8 file's ranges were chosen")
-    parser.add_argument("--weights", type=Path, required=True, help="folder with pcb.onnx")
+    parser.add_argument(
+        "--weights", type=Path, required=True, help="folder with pcb.onnx and what training.calibrate wrote"
+    )
     parser.add_argument("--note", default="", help="a sentence on what was special about the run")
     options = parser.parse_args()
     saved = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
     learned = sum(v.numel() for k, v in saved["weights"].items() if "running" not in k and "tracked" not in k) / 1e6
     scores = {kind: json.loads(getattr(options, kind).read_text()) for kind in ("fp32", "int8")}
-    scores["method"] = options.method
     write_card(options.weights, saved["record"], scores, parameters=learned, note=options.note)
 
 

@@ -115,6 +115,8 @@ class Trainer:
         next_look = self.options.begin_at + self.options.look_every
         while (progress := self.progress()) < 1.0:
             parts = self._one_step(progress)
+            if self.step % 10 == 0 and self.device == "cuda":
+                torch.cuda.synchronize()  # or the clock would run on steps that are queued, not done
             if self.step % 100 == 0:
                 numbers = " ".join(f"{value:.3f}" for value in parts.tolist())
                 print(f"{self.options.config} step {self.step} at {progress:.2f}: {numbers}", flush=True)
