@@ -87,6 +87,12 @@ class ModelRejected(GistlineError):
     title = "Model rejected"
 
 
+class HardwareUnfit(GistlineError):
+    """What was asked for would be slow or wrong on this hardware; whoever knows better can insist."""
+
+    title = "Hardware unfit"
+
+
 class EngineUnavailable(GistlineError):
     """The detector cannot run. Nothing was looked at, so nothing may be reported as clean."""
 
