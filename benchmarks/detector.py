@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from gistline.detection.candidates import select
 from gistline.detection.evaluation import (
     COCO_THRESHOLDS,
     DEEPPCB_THRESHOLD,
@@ -35,7 +36,7 @@ from gistline.detection.evaluation import (
 )
 from gistline.detection.model_file import bundled_path, read_model
 from gistline.detection.openvino_engine import FloatPrecision, OpenVinoEngine
-from gistline.detection.postprocess import Limits, decode
+from gistline.detection.postprocess import Limits, to_detections
 from gistline.detection.preprocess import letterbox
 from gistline.settings import DetectionSettings, VerdictSettings
 from training.samples import Sample, boards_sample, deeppcb_sample, detect_all
@@ -48,6 +49,7 @@ class Variant:
     """One model in one precision, compiled, and what was measured of it."""
 
     name: str
+    path: Path
     engine: OpenVinoEngine
     accuracy: Accuracy | None = None
     point: OperatingPoint | None = None
@@ -77,7 +79,9 @@ def open_variants(fp32: Path, int8: Path) -> list[Variant]:
         ("BF16", fp32, "bf16"),
         ("INT8", int8, "f32"),
     ]
-    variants = [Variant(name, OpenVinoEngine(read_model(path), float_precision=how)) for name, path, how in wanted]
+    variants = [
+        Variant(name, path, OpenVinoEngine(read_model(path), float_precision=how)) for name, path, how in wanted
+    ]
     for variant in variants:
         if variant.engine.info.precision != variant.name:
             print(f"{variant.name} is left out: this CPU runs it as {variant.engine.info.precision}.")
@@ -92,7 +96,8 @@ def measure_accuracy(variants: Sequence[Variant], sample: Sample) -> None:
 
 
 def bare_engine(variant: Variant, images: Sequence[NDArray[np.uint8]]) -> Contestant:
-    """The engine alone on images that are letterboxed already, every stream busy."""
+    """The engine with its filter of candidates on images that are letterboxed already, every stream busy."""
+    least = DetectionSettings().min_confidence
     boxed = [letterbox(image, variant.engine.info.input_size)[0] for image in images[:32]]
 
     def run(seconds: float) -> int:
@@ -104,7 +109,7 @@ def bare_engine(variant: Variant, images: Sequence[NDArray[np.uint8]]) -> Contes
                     return
                 yield image
 
-        return sum(1 for _ in variant.engine.stream(feed()))
+        return sum(1 for _ in variant.engine.stream(feed(), least))
 
     return Contestant(variant.name, run)
 
@@ -124,16 +129,16 @@ def time_stages(variant: Variant, images: Sequence[NDArray[np.uint8]]) -> dict[s
     size, labels = variant.engine.info.input_size, variant.engine.info.labels
     settings = DetectionSettings()
     limits = Limits(settings.min_confidence, settings.nms_iou, settings.max_detections)
+    model = read_model(variant.path)
     boxed = [letterbox(image, size) for image in images[:32]]
-    answers = list(variant.engine.stream(image for image, _ in boxed))
+    raws = variant.engine.infer(np.stack([image for image, _ in boxed]))
+    found = list(variant.engine.stream(images[:32], limits.min_confidence))
     wide = [np.kron(image, np.ones((2, 3), np.uint8))[:1080, :1920] for image in images[:8]]
     return {
         "letterbox, grey as it comes": median_ms(lambda image: letterbox(image, size), images[:32]),
         "letterbox, grey 1920 x 1080": median_ms(lambda image: letterbox(image, size), wide),
-        "decode and NMS": median_ms(
-            lambda pair: decode(pair[0], pair[1][1], labels=labels, limits=limits),
-            list(zip(answers, boxed, strict=True)),
-        ),
+        "filter": median_ms(lambda raw: select(raw, model.layout, limits.min_confidence), list(raws)),
+        "NMS": median_ms(lambda one: to_detections(one, labels=labels, limits=limits), found),
     }
 
 

@@ -85,7 +85,8 @@ class EngineInfo:
 
     ``precision`` names what most of the convolutions execute in (``"INT8"``, ``"BF16"``, ``"FP32"``);
     ``int8_convolutions`` of ``convolutions`` is how many do so in INT8. ``weights_sha256`` is the digest
-    of the model file. ``input_size`` is ``(height, width)`` in pixels.
+    of the model file. ``input_size`` is ``(height, width)`` in pixels. ``layer_precisions`` counts the convolutions
+    by the precision that each executes in, most frequent first.
     """
 
     model: str
@@ -97,6 +98,7 @@ class EngineInfo:
     input_size: tuple[int, int]
     convolutions: int
     int8_convolutions: int
+    layer_precisions: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

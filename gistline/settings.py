@@ -94,14 +94,17 @@ class DetectionSettings(Section):
     """The detector."""
 
     model: str = knob("", "Path of an ONNX detector; empty takes the bundled circuit-board detector.")
-    runtime: Literal["openvino"] = knob("openvino", "What runs the model: openvino (CPU).")
+    labels: str = knob("", "Path of the model's class names (YAML or text); empty takes those in the model file.")
+    runtime: Literal["auto", "openvino", "tensorrt"] = knob(
+        "auto", "What runs the model: openvino (CPU), tensorrt (NVIDIA GPU), auto (the GPU where there is one)."
+    )
     precision: Literal["int8", "fp32"] = knob("int8", "Which of the bundled model's files runs.")
     streams: int = knob(0, "Inferences in flight at once on a CPU; 0 lets the runtime choose.", ge=0, le=64)
     min_confidence: float = knob(0.25, "Detections below this are dropped.", ge=0.001, le=1.0)
     nms_iou: float = knob(
         0.5, "Of two boxes of one class that overlap more, the weaker goes.", unit="IoU", ge=0.05, le=1.0
     )
-    max_detections: int = knob(300, "Most detections kept of one frame, strongest first.", ge=1, le=10_000)
+    max_detections: int = knob(300, "Most detections kept of one frame, strongest first.", ge=1, le=3_000)
 
 
 class VerdictSettings(Section):

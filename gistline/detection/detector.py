@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gistline.detection.engine import Engine
-from gistline.detection.model_file import load_model
-from gistline.detection.postprocess import Limits, decode
-from gistline.detection.preprocess import PAD_VALUE, Geometry, letterbox
+from gistline.detection.model_file import ModelFile, load_model
+from gistline.detection.postprocess import Limits, to_detections
+from gistline.detection.preprocess import PAD_VALUE
 from gistline.domain import Detection, EngineInfo
 from gistline.settings import DetectionSettings
 
@@ -25,9 +26,11 @@ class Detector:
     ``detect`` may be called from several threads at once; they share the engine's streams. ``close`` ends it for all.
     """
 
-    def __init__(self, engine: Engine, limits: Limits) -> None:
+    def __init__(self, engine: Engine, limits: Limits, *, suppressed: bool = False) -> None:
+        """``suppressed``: the network suppresses overlaps itself (its layout says so), so the NMS is left out."""
         self._engine = engine
         self._limits = limits
+        self._suppressed = suppressed
 
     @property
     def info(self) -> EngineInfo:
@@ -53,18 +56,10 @@ class Detector:
 
         """
         limits = self._limits if min_confidence is None else replace(self._limits, min_confidence=min_confidence)
-        geometries: deque[Geometry] = deque()
         labels = self.info.labels
-
-        def inputs() -> Iterator[NDArray[np.uint8]]:
-            for image in images:
-                boxed, geometry = letterbox(image, self.info.input_size)
-                geometries.append(geometry)
-                yield boxed
-
         return [
-            decode(prediction, geometries.popleft(), labels=labels, limits=limits)
-            for prediction in self._engine.stream(inputs())
+            to_detections(candidates, labels=labels, limits=limits, suppressed=self._suppressed)
+            for candidates in self._engine.stream(images, limits.min_confidence)
         ]
 
     def warm_up(self) -> None:
@@ -91,16 +86,42 @@ class Detector:
 
 
 def open_detector(settings: DetectionSettings) -> Detector:
-    """Load the model and compile it for this machine.
+    """Load the model that the settings name and compile it for this machine.
 
     Raises:
         ModelRejected: the file is missing or does not fit, or an INT8 model would not run in INT8.
         EngineUnavailable: the runtime cannot be loaded.
 
     """
-    # Loaded here, not at import: a process that never detects (the API) needs no runtime installed.
+    return open_model(load_model(settings), settings)
+
+
+def open_model(model: ModelFile, settings: DetectionSettings) -> Detector:
+    """Compile a checked model for this machine, in the runtime that the settings name.
+
+    Raises:
+        ModelRejected: the file does not compile, or an INT8 model would not run in INT8.
+        EngineUnavailable: the runtime cannot be loaded.
+
+    """
+    limits = Limits(settings.min_confidence, settings.nms_iou, settings.max_detections)
+    return Detector(_open_engine(model, settings), limits, suppressed=model.layout.suppressed)
+
+
+def _open_engine(model: ModelFile, settings: DetectionSettings) -> Engine:
+    # Runtimes are loaded here, not at import: a process that never detects (the API) needs none installed.
+    if settings.runtime == "tensorrt" or (settings.runtime == "auto" and _gpu_ready()):
+        engine: Engine = _tensorrt().open_engine(model, settings)
+        return engine
     from gistline.detection.openvino_engine import OpenVinoEngine
 
-    model = load_model(settings)
-    engine = OpenVinoEngine(model, streams=settings.streams)
-    return Detector(engine, Limits(settings.min_confidence, settings.nms_iou, settings.max_detections))
+    return OpenVinoEngine(model, streams=settings.streams)
+
+
+def _gpu_ready() -> bool:
+    """The GPU's packages are installed and answer; they are asked only where both are there."""
+    return all(find_spec(package) for package in ("tensorrt", "pycuda")) and _tensorrt().available() is None
+
+
+def _tensorrt() -> Any:
+    return import_module("gistline.detection.tensorrt_engine")

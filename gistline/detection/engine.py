@@ -1,4 +1,4 @@
-"""What the rest of the product knows of a runtime: images in, raw predictions out."""
+"""What the rest of the product knows of a runtime: images in, candidates out."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gistline.detection.candidates import Candidates
 from gistline.domain import EngineInfo
+
+Image = NDArray[np.uint8]
+"""uint8 ``[height, width]`` grey or ``[height, width, 3]`` RGB, of any size."""
 
 
 class Engine(Protocol):
-    """A compiled detector.
+    """A compiled detector with its preprocessing and the filter of what it proposes.
 
-    Images are uint8 RGB, height x width x 3, letterboxed to ``info.input_size``. A prediction is float32
-    ``[4 + classes, anchors]``: rows 0-3 are box centre x, y, width and height in pixels of the input, the others class
-    scores in [0, 1]. Every method may be called from several threads at once; all raise
-    :class:`~gistline.errors.EngineUnavailable` when the runtime fails.
+    Every method may be called from several threads at once; all raise :class:`~gistline.errors.EngineUnavailable` when
+    the runtime fails or answers nonsense (NaN, infinity, another shape).
     """
 
     @property
@@ -31,14 +33,22 @@ class Engine(Protocol):
         ...
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """``[n, height, width, 3]`` -> ``[n, 4 + classes, anchors]``."""
+        """The bare network, for benchmarks and tests.
+
+        uint8 RGB ``[n, height, width, 3]`` of ``info.input_size`` -> float32, the raw predictions as the network
+        wrote them, batch axis first.
+        """
         ...
 
-    def stream(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-        """Yield one prediction an image, in order.
+    def stream(self, images: Iterable[Image], min_confidence: float) -> Iterator[Candidates]:
+        """Letterbox, infer and filter; yield one result an image, in order.
 
         The next images are drawn from the iterable while earlier ones are being inferred, so work done in a generator
-        overlaps with inference. An image must not be changed before its prediction came.
+        overlaps with inference. An image must not be changed before its candidates came.
+
+        Raises:
+            ValueError: an image has another shape or dtype.
+
         """
         ...
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from gistline.detection.layouts import Layout, recognise
 from gistline.errors import ModelRejected
 from gistline.settings import DetectionSettings
 
@@ -32,7 +33,9 @@ class ModelFile:
     """A detector's file, read and checked.
 
     ``input_size`` is ``(height, width)`` in pixels; ``quantised_convolutions`` of ``convolutions`` read weights stored
-    in eight bits in a graph that also quantises activations: they are meant to run in INT8.
+    in eight bits in a graph that also quantises activations: they are meant to run in INT8. ``layout`` says how its
+    predictions are read. ``max_batch`` is the batch built into the file, None where it takes any. ``float16``: what is
+    not quantised is typed FP16. ``content`` has one input and one output.
     """
 
     name: str
@@ -42,6 +45,9 @@ class ModelFile:
     convolutions: int
     quantised_convolutions: int
     content: bytes = field(repr=False)
+    layout: Layout
+    max_batch: int | None = None
+    float16: bool = False
 
 
 def load_model(settings: DetectionSettings) -> ModelFile:
@@ -79,20 +85,31 @@ def read_model(path: Path) -> ModelFile:
         ModelRejected: says what was seen in the file and what is understood.
 
     """
-    content = _read_bytes(path)
-    model = _parse(path.name, content)
-    labels = _labels(path.name, model)
-    input_size = _input_size(path.name, model)
-    _check_output(path.name, model, len(labels))
+    return read_content(path.name, _read_bytes(path))
+
+
+def read_content(name: str, content: bytes) -> ModelFile:
+    """Check the bytes of an ONNX file; ``name`` is what it is called in messages and findings.
+
+    Raises:
+        ModelRejected: says what was seen in the file and what is understood.
+
+    """
+    model = _parse(name, content)
+    labels = _labels(name, model)
+    batch, input_size = _input(name, model)
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     return ModelFile(
-        name=path.name,
+        name=name,
         sha256=hashlib.sha256(content).hexdigest(),
         labels=labels,
         input_size=input_size,
         convolutions=len(convolutions),
         quantised_convolutions=_quantised(model, convolutions),
         content=content,
+        layout=_layout(name, model, len(labels), input_size=input_size),
+        max_batch=batch,
+        float16=_is_float16(model),
     )
 
 
@@ -132,7 +149,8 @@ def _labels(name: str, model: Any) -> tuple[str, ...]:
     return tuple(ordered)
 
 
-def _input_size(name: str, model: Any) -> tuple[int, int]:
+def _input(name: str, model: Any) -> tuple[int | None, tuple[int, int]]:
+    """The batch, None where it is dynamic, and height and width."""
     initialisers = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initialisers]
     shapes = [_shape(value) for value in inputs]
@@ -140,15 +158,28 @@ def _input_size(name: str, model: Any) -> tuple[int, int]:
     if not one or shapes[0][1] != 3 or not all(isinstance(side, int) and side > 0 for side in shapes[0][2:]):
         seen = ", ".join(f"{value.name} {_kind(value)} {shape}" for value, shape in zip(inputs, shapes, strict=True))
         raise ModelRejected(f"{name} takes {seen or 'no input'}.", cure=UNDERSTOOD)
-    return int(shapes[0][2]), int(shapes[0][3])
+    batch = shapes[0][0]
+    return batch if isinstance(batch, int) else None, (int(shapes[0][2]), int(shapes[0][3]))
 
 
-def _check_output(name: str, model: Any, classes: int) -> None:
+def _layout(name: str, model: Any, classes: int, *, input_size: tuple[int, int]) -> Layout:
     outputs = list(model.graph.output)
     shapes = [_shape(value) for value in outputs]
-    if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][1] != 4 + classes:
+    if len(shapes) != 1:
         seen = ", ".join(f"{value.name} {shape}" for value, shape in zip(outputs, shapes, strict=True))
-        raise ModelRejected(f"{name} names {classes} classes and answers {seen or 'nothing'}.", cure=UNDERSTOOD)
+        raise ModelRejected(f"{name} answers {seen or 'nothing'}.", cure=UNDERSTOOD)
+    try:
+        return recognise(shapes[0], classes, input_size=input_size)
+    except ModelRejected as error:
+        raise ModelRejected(f"{name}: {error.message}", cure=error.cure) from error
+
+
+def _is_float16(model: Any) -> bool:
+    """A weight, or the scale of one, is FP16."""
+    half = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
+    return any(
+        name in half for node in model.graph.node if node.op_type in ("Conv", "DequantizeLinear") for name in node.input
+    )
 
 
 def _quantised(model: Any, convolutions: list[Any]) -> int:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gistline.detection.candidates import Candidates, select
+from gistline.detection.engine import Image
 from gistline.detection.model_file import ModelFile
+from gistline.detection.preprocess import Geometry, letterbox
 from gistline.domain import EngineInfo
 from gistline.errors import EngineUnavailable, ModelRejected
 
+_C = TypeVar("_C")
+_T = TypeVar("_T")
 FloatPrecision = Literal["f32", "bf16"]
 
 _NAMES: Final = {"i8": "INT8", "u8": "INT8", "f32": "FP32", "f16": "FP16", "bf16": "BF16"}
@@ -24,17 +30,18 @@ _LEAST_INT8_SHARE: Final = 0.5
 
 
 class _Running(NamedTuple):
-    """A started request and the pixels that it reads, which must outlive it."""
+    """A started request, the pixels that it reads, which must outlive it, and what is known of each image in them."""
 
     request: Any
     pixels: NDArray[np.uint8]
+    contexts: list[Any]
 
 
 class OpenVinoEngine:
     """One compiled model and a pool of infer requests, one more than streams so that none waits for the next image.
 
-    Batch 1 on every stream: on a CPU larger batches do not help at 640 pixels. Normalisation and the change of layout
-    are part of the compiled graph, and images are read where they lie.
+    Batch 1 on every stream unless the file has another batch built in: on a CPU larger batches do not help at 640
+    pixels. Normalisation and the change of layout are part of the compiled graph, and images are read where they lie.
     """
 
     def __init__(
@@ -62,9 +69,12 @@ class OpenVinoEngine:
         compiled = _compile(model, _options(streams, float_precision, cache_dir))
         self._info = _read_info(model, compiled)
         _refuse_silent_fallback(model, self._info)
-        self._in_flight = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._layout = model.layout
+        self._batch = model.max_batch or 1
+        requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._in_flight = requests * self._batch
         self._idle: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(self._in_flight + 1):
+        for _ in range(requests + 1):
             self._idle.put(compiled.create_infer_request())
         self._open = True
 
@@ -75,26 +85,36 @@ class OpenVinoEngine:
 
     @property
     def in_flight(self) -> int:
-        """Number of streams."""
+        """Number of streams, times the batch where one is built into the file."""
         return self._in_flight
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """``[n, height, width, 3]`` -> ``[n, 4 + classes, anchors]``; n is at least 1."""
-        return np.stack(list(self.stream(batch)))
+        """``[n, height, width, 3]`` -> raw predictions, batch axis first; n is at least 1."""
+        return np.stack(list(self._run(((image, None) for image in batch), lambda raw, _: raw.copy())))
 
-    def stream(self, images: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
-        """Yield predictions in order; a request that is done starts on the next image before its result goes out."""
+    def stream(self, images: Iterable[Image], min_confidence: float) -> Iterator[Candidates]:
+        """Yield candidates in order; a request that is done starts on the next image before its result goes out."""
+
+        def read(raw: NDArray[np.float32], geometry: Geometry) -> Candidates:
+            return Candidates(*select(raw, self._layout, min_confidence), geometry)
+
+        return self._run((letterbox(image, self._info.input_size) for image in images), read)
+
+    def _run(
+        self, inputs: Iterable[tuple[NDArray[np.uint8], _C]], read: Callable[[NDArray[np.float32], _C], _T]
+    ) -> Iterator[_T]:
+        """Infer letterboxed images and yield what ``read`` makes of each one's raw prediction, in order."""
         running: deque[_Running] = deque()
+        waiting = iter(inputs)
         try:
-            for image in images:
-                request, done = self._take(running)
-                running.append(self._start(request, image))
-                if done is not None:
-                    yield done
+            while chunk := list(islice(waiting, self._batch)):
+                request, done = self._take(running, read)
+                running.append(self._start(request, chunk))
+                yield from done
             while running:
-                request, done = self._finish(running)
+                request, done = self._finish(running, read)
                 self._idle.put(request)
-                yield done
+                yield from done
         finally:
             for left in running:
                 with suppress(RuntimeError):
@@ -107,40 +127,51 @@ class OpenVinoEngine:
         while not self._idle.empty():
             self._idle.get_nowait()
 
-    def _take(self, running: deque[_Running]) -> tuple[Any, NDArray[np.float32] | None]:
-        """An idle request or, when there is none, this call's oldest with its result.
+    def _take(
+        self, running: deque[_Running], read: Callable[[NDArray[np.float32], _C], _T]
+    ) -> tuple[Any, Sequence[_T]]:
+        """An idle request or, when there is none, this call's oldest with its results.
 
         A call waits for other threads' requests only while it holds none itself, so two calls cannot block each other.
         """
         if not self._open:
             raise EngineUnavailable("The detector was closed.", cure="Open it again.")
         try:
-            return self._idle.get(block=not running), None
+            return self._idle.get(block=not running), ()
         except Empty:
-            return self._finish(running)
+            return self._finish(running, read)
 
-    def _start(self, request: Any, image: NDArray[np.uint8]) -> _Running:
+    def _start(self, request: Any, chunk: Sequence[tuple[NDArray[np.uint8], Any]]) -> _Running:
         import openvino
 
-        # A read-only or strided array cannot be shared with the runtime and is copied.
-        pixels = np.require(image[None], requirements=["C", "W"])
+        images = [image for image, _ in chunk]
         try:
+            # One image is shared with the runtime where it lies, unless it is read-only or strided. A batch that is
+            # not full repeats its last image.
+            together = (
+                images[0][None] if self._batch == 1 else np.stack(images + images[-1:] * (self._batch - len(images)))
+            )
+            pixels = np.require(together, requirements=["C", "W"])
             request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
             request.start_async()
         except (RuntimeError, ValueError) as error:
             self._idle.put(request)
-            raise EngineUnavailable(f"OpenVINO refused an image {list(image.shape)}: {error}") from error
-        return _Running(request, pixels)
+            raise EngineUnavailable(f"OpenVINO refused an image {list(images[0].shape)}: {error}") from error
+        return _Running(request, pixels, [context for _, context in chunk])
 
-    def _finish(self, running: deque[_Running]) -> tuple[Any, NDArray[np.float32]]:
-        """Wait for the oldest request; its result is copied, since the next image overwrites it."""
-        request = running.popleft().request
+    def _finish(
+        self, running: deque[_Running], read: Callable[[NDArray[np.float32], _C], _T]
+    ) -> tuple[Any, Sequence[_T]]:
+        """Wait for the oldest request and read its answer in place, since the next image overwrites it."""
+        request, _, contexts = running[0]
         try:
             request.wait()
-            return request, np.array(request.get_output_tensor(0).data[0], dtype=np.float32)
+            raws = request.get_output_tensor(0).data
         except RuntimeError as error:
-            self._idle.put(request)
             raise EngineUnavailable(f"OpenVINO failed in the middle of an inference: {error}") from error
+        results = [read(raw, context) for raw, context in zip(raws, contexts, strict=False)]
+        running.popleft()
+        return request, results
 
 
 def _options(streams: int, float_precision: FloatPrecision, cache_dir: Path | None) -> dict[str, Any]:
@@ -173,7 +204,7 @@ def _compile(model: ModelFile, options: dict[str, Any]) -> Any:
 
 
 def _with_pixels_in(graph: Any, model: ModelFile) -> Any:
-    """Let the graph take uint8 ``[1, height, width, 3]`` and scale it to 0..1 itself."""
+    """Let the graph take uint8 ``[batch, height, width, 3]`` and scale it to 0..1 itself."""
     from openvino import Layout, Type
     from openvino.preprocess import PrePostProcessor
 
@@ -183,7 +214,7 @@ def _with_pixels_in(graph: Any, model: ModelFile) -> Any:
     processor.input().preprocess().convert_element_type(Type.f32).scale(255.0)
     processor.output().tensor().set_element_type(Type.f32)
     built = processor.build()
-    built.reshape([1, *model.input_size, 3])
+    built.reshape([model.max_batch or 1, *model.input_size, 3])
     return built
 
 
@@ -202,6 +233,7 @@ def _read_info(model: ModelFile, compiled: Any) -> EngineInfo:
         input_size=model.input_size,
         convolutions=sum(precisions.values()),
         int8_convolutions=precisions["INT8"],
+        layer_precisions=tuple(precisions.most_common()),
     )
 
 

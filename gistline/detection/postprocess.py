@@ -1,4 +1,4 @@
-"""A raw prediction -> detections in pixels of the original image. Pure numpy, and OpenCV for the NMS."""
+"""Candidates -> detections in pixels of the original image. Pure numpy, and OpenCV for the NMS."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gistline.detection.candidates import Candidates
 from gistline.detection.preprocess import Geometry
 from gistline.domain import Box, Detection
 from gistline.errors import EngineUnavailable
 
-_CANDIDATES_PER_DETECTION: Final = 10
-"""Neighbouring anchors answer to one object; more candidates than this would only cost time (NMS is quadratic)."""
+_HIGHEST_SCORE: Final = 1.01
+"""Roundings exceed 1 by less; above it a sigmoid is missing from the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,60 +28,44 @@ class Limits:
     max_detections: int
 
 
-def decode(
-    prediction: NDArray[np.float32], geometry: Geometry, *, labels: Sequence[str], limits: Limits
+def to_detections(
+    candidates: Candidates, *, labels: Sequence[str], limits: Limits, suppressed: bool = False
 ) -> list[Detection]:
-    """Filter by score, suppress overlaps within each class, map the boxes back and clip them to the image.
+    """Map boxes back, clip them to the image, suppress overlaps within each class.
 
     Args:
-        prediction: float32 ``[4 + len(labels), anchors]``: centre x, y, width, height in input pixels, class scores.
-        geometry: how the image lay in the input.
-        labels: class names in the order of the score rows.
+        candidates: of one image, strongest first.
+        labels: class names in the order of the class indices.
         limits: what is kept.
+        suppressed: the network has suppressed overlaps itself, so none are here.
 
     Returns:
         Detections, strongest first; boxes in pixels of the original, never empty.
 
     Raises:
-        EngineUnavailable: the prediction holds NaN or infinity, or is of another shape: nothing was looked at.
+        EngineUnavailable: a score exceeds 1.
 
     """
-    _refuse_nonsense(prediction, len(labels))
-    scores = prediction[4:].max(axis=0)
-    chosen = _strongest(scores, limits)
-    classes = prediction[4:, chosen].argmax(axis=0)
-    corners = _to_original(prediction[:4, chosen].astype(np.float64), geometry)
-    visible = (corners[:, 2] > 0) & (corners[:, 3] > 0)
-    chosen, classes, corners = chosen[visible], classes[visible], corners[visible]
-    kept = cv2.dnn.NMSBoxesBatched(
-        cast(Any, corners), cast(Any, scores[chosen]), cast(Any, classes), 0.0, limits.nms_iou
-    )
-    return [
-        Detection(
-            label=labels[classes[i]], confidence=min(1.0, float(scores[chosen[i]])), box=Box(*corners[i].tolist())
+    if candidates.scores.size and candidates.scores[0] > _HIGHEST_SCORE:
+        raise EngineUnavailable(
+            f"The detector answered a score of {candidates.scores[0]:.3g}; scores lie in 0..1.",
+            cure="Take a model file whose last step is the sigmoid.",
         )
+    corners = _to_original(candidates.boxes.T.astype(np.float64), candidates.geometry)
+    visible = (corners[:, 2] > 0) & (corners[:, 3] > 0)
+    corners, scores, classes = corners[visible], candidates.scores[visible], candidates.classes[visible]
+    kept = range(len(scores)) if suppressed else _suppress(corners, scores, classes=classes, iou=limits.nms_iou)
+    return [
+        Detection(label=labels[classes[i]], confidence=min(1.0, float(scores[i])), box=Box(*corners[i].tolist()))
         for i in kept[: limits.max_detections]
     ]
 
 
-def _refuse_nonsense(prediction: NDArray[np.float32], classes: int) -> None:
-    if prediction.ndim != 2 or prediction.shape[0] != 4 + classes:
-        raise EngineUnavailable(
-            f"The detector answered {list(prediction.shape)} instead of [{4 + classes}, anchors].",
-            cure="Take a model file whose output matches its class names.",
-        )
-    if not np.isfinite(prediction).all():
-        raise EngineUnavailable(
-            "The detector answered NaN or infinity, so the image was not looked at.",
-            cure="Run the fp32 model; if it does the same, the model file is damaged.",
-        )
-
-
-def _strongest(scores: NDArray[np.float32], limits: Limits) -> NDArray[np.intp]:
-    """Indices of the anchors at or above the threshold, strongest first, at most as many as the NMS can use."""
-    above = np.flatnonzero(scores >= limits.min_confidence)
-    most = max(1_000, _CANDIDATES_PER_DETECTION * limits.max_detections)
-    return above[np.argsort(-scores[above], kind="stable")][:most]
+def _suppress(
+    corners: NDArray[np.float64], scores: NDArray[np.float32], *, classes: NDArray[np.int32], iou: float
+) -> Sequence[int]:
+    """Indices that outlive the class-wise NMS, strongest first."""
+    return cv2.dnn.NMSBoxesBatched(cast(Any, corners), cast(Any, scores), cast(Any, classes), 0.0, iou)
 
 
 def _to_original(boxes: NDArray[np.float64], geometry: Geometry) -> NDArray[np.float64]:

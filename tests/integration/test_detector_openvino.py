@@ -96,7 +96,7 @@ def test_images_are_drawn_while_earlier_ones_run(detector: Detector) -> None:
             drawn += 1
             yield spot("red", 0, 0)
 
-    for _ in detector._engine.stream(images()):
+    for _ in detector._engine.stream(images(), 0.25):
         assert 1 < drawn <= detector.in_flight + 2
         break
     assert len(detector.detect([spot("red", 0, 0)])[0]) == 1

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gistline.detection.postprocess import Limits, decode
+from gistline.detection.candidates import Candidates, select
+from gistline.detection.layouts import Layout, LayoutKind
+from gistline.detection.postprocess import Limits, to_detections
 from gistline.detection.preprocess import Geometry
-from gistline.domain import Box
+from gistline.domain import Box, Detection
 from gistline.errors import EngineUnavailable
 
 LABELS = ("open", "short")
@@ -17,6 +19,12 @@ LIMITS = Limits(min_confidence=0.25, nms_iou=0.5, max_detections=10)
 def prediction(*rows: tuple[float, float, float, float, float, float]) -> NDArray[np.float32]:
     """Anchors as (centre x, centre y, width, height, open, short) -> [6, anchors]."""
     return np.array(rows, np.float32).reshape(-1, 6).T
+
+
+def decode(raw: NDArray[np.float32], geometry: Geometry, *, labels: tuple[str, ...], limits: Limits) -> list[Detection]:
+    layout = Layout(LayoutKind.ANCHOR_FREE, len(labels))
+    candidates = Candidates(*select(raw, layout, limits.min_confidence), geometry)
+    return to_detections(candidates, labels=labels, limits=limits)
 
 
 def test_best_class_box_and_order() -> None:
@@ -91,5 +99,5 @@ def test_nan_or_infinity_is_never_nothing_found(nonsense: float, row: int) -> No
 
 
 def test_other_shape_is_refused() -> None:
-    with pytest.raises(EngineUnavailable, match=r"\[7, 3\].*\[6, anchors\]"):
+    with pytest.raises(EngineUnavailable, match=r"\[7, 3\].*\[6, predictions\]"):
         decode(np.zeros((7, 3), np.float32), PLAIN, labels=LABELS, limits=LIMITS)
