@@ -1,8 +1,9 @@
-"""Makes training batches on the device that holds the pictures: turns, mosaics, zoom, and a change of camera.
+"""Makes training batches on the device that holds the pictures: turns, mosaics, warps, negatives, a change of camera.
 
 Nothing here waits for the device: shapes never depend on what was drawn.
 
-Turning and tiling move whole pixels, so thresholded pictures stay thresholded; only the zoom interpolates.
+Turning and tiling move whole pixels, so thresholded pictures stay thresholded; only the warp interpolates, and most of
+what it makes is thresholded again.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gistline.simulator.boards import DEFECTS
 from training.data import MOST_BOXES, SIDE, Pictures
 
 TILES = 4
 LEAST_VISIBLE = 0.5  # share of a box's area that must be left for its label to stay
 PADDING = 114 / 255  # what the product's letterbox fills with
+SHARP_AGAIN = 0.7  # share of the warped pictures that are thresholded again
+NEGATIVE = {"open": "short", "mousebite": "spur", "copper": "pin-hole"}
+"""What a defect becomes when copper and gap change places; each way round."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,18 @@ class Strength:
     planted: float = 0.2
     mosaic: float = 0.5
     zoom: float = 0.4
+    stretch: float = 0.2
+    """Of the logarithm of a warped picture's width to its height: most by which either way it is drawn out."""
+    tilt: float = 0.2
+    """Of the warped pictures, the share that is turned by any angle."""
+    negative: float = 0.1
     camera: float = 0.3
     grain: float = 0.25
 
 
-GENTLE = Strength(real=0.5, planted=0.15, mosaic=0.0, zoom=0.2, camera=0.2, grain=0.15)
+GENTLE = Strength(
+    real=0.5, planted=0.15, mosaic=0.0, zoom=0.2, stretch=0.1, tilt=0.0, negative=0.05, camera=0.2, grain=0.15
+)
 
 
 @dataclass(frozen=True)
@@ -60,13 +72,16 @@ class Mixer:
         self.generator = torch.Generator(device).manual_seed(seed)
         self.span = torch.arange(SIDE, device=device)
         self.choose = choose_place
+        pairs = NEGATIVE | {after: before for before, after in NEGATIVE.items()}
+        self.opposite = torch.tensor([DEFECTS.index(pairs[name]) for name in DEFECTS], device=device)
 
     def draw(self, count: int, strength: Strength) -> Batch:
         tiles = self._sources(count, strength)
         seam = (self._uniform(count, 2) * 0.7 + 0.15).mul(SIDE).long()
         seam = torch.where(self._chance(count, strength.mosaic)[:, None], seam, torch.zeros_like(seam))
         images, boxes, classes = self._tile(tiles, seam)
-        images, boxes, classes = self._zoom(images, boxes, classes, strength.zoom)
+        images, boxes, classes = self._warp(images, boxes, classes, strength)
+        images, classes = self._negate(images, classes, strength.negative)
         images = self._camera(images, strength.camera)
         images = self._grain(images, strength.grain)
         return Batch(images.clamp(0, 1), *_compact(boxes, classes))
@@ -119,26 +134,50 @@ class Mixer:
         place = self.choose(from_x, from_y, right, below)
         return self.images.view(-1)[place][:, None].float() / 255
 
-    def _zoom(self, images: Tensor, boxes: Tensor, classes: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
-        rows = self._some(len(images), share)
+    def _warp(
+        self, images: Tensor, boxes: Tensor, classes: Tensor, strength: Strength
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Zoom, draw out and tilt some pictures.
+
+        A tilted box is the one around the ellipse that filled it: defects are round rather than square.
+        """
+        rows = self._some(len(images), strength.zoom)
         if len(rows) == 0:
             return images, boxes, classes
-        scale = 0.7 * (1.45 / 0.7) ** self._uniform(len(rows), 1)
-        slack = (self._uniform(len(rows), 2) - 0.5) * (1 - scale) * SIDE
-        at = slack + (1 - scale) * SIDE / 2
-        theta = torch.zeros((len(rows), 2, 3), device=self.device)
-        theta[:, 0, 0] = theta[:, 1, 1] = 1 / scale[:, 0]
-        theta[:, :, 2] = (SIDE / 2 - at) / (scale * SIDE / 2) - 1
+        matrix = self._warp_matrix(len(rows), strength)
+        at = (self._uniform(len(rows), 2) - 0.5) * (1 - torch.linalg.matrix_norm(matrix, 2)[:, None]) * SIDE + SIDE / 2
+        back = torch.linalg.inv(matrix)
+        centre = 2 * (SIDE / 2 - at) / SIDE
+        theta = torch.cat([back, (back @ centre[..., None])], 2)
         grid = F.affine_grid(theta, [len(rows), 1, SIDE, SIDE], align_corners=False)
-        zoomed = F.grid_sample(images[rows] - PADDING, grid, align_corners=False) + PADDING
-        images = images.index_copy(0, rows, zoomed)
-        moved = boxes[rows] * scale[:, :, None] + at.repeat(1, 2)[:, None]
+        inside = F.grid_sample(torch.ones_like(images[rows]), grid, align_corners=False)
+        warped = F.grid_sample(images[rows], grid, align_corners=False)
+        sharp = (self._uniform(len(rows), 1, 1, 1) < SHARP_AGAIN) & (inside > 0.99)
+        warped = torch.where(sharp, (warped > 0.5).float(), warped + PADDING * (1 - inside))
         moved, kept = _clip(
-            moved, torch.zeros(1, device=self.device), torch.full((1,), float(SIDE), device=self.device)
+            _moved(boxes[rows], matrix, at),
+            torch.zeros(1, device=self.device),
+            torch.full((1,), float(SIDE), device=self.device),
         )
-        boxes = boxes.index_copy(0, rows, moved)
-        classes = classes.index_copy(0, rows, torch.where(kept, classes[rows], -1))
-        return images, boxes, classes
+        images, boxes = images.index_copy(0, rows, warped), boxes.index_copy(0, rows, moved)
+        return images, boxes, classes.index_copy(0, rows, torch.where(kept, classes[rows], -1))
+
+    def _warp_matrix(self, count: int, strength: Strength) -> Tensor:
+        """Source to picture, ``[count, 2, 2]``: a scale of 0.7 to 1.45, drawn out along an axis, some of it turned."""
+        scale = 0.7 * (1.45 / 0.7) ** self._uniform(count)
+        longer = torch.exp((self._uniform(count) - 0.5) * strength.stretch)
+        angle = (self._uniform(count) - 0.5) * torch.pi * self._chance(count, strength.tilt)
+        turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(-1, 2, 2)
+        return turn * torch.stack([scale * longer, scale / longer], 1)[:, None]
+
+    def _negate(self, images: Tensor, classes: Tensor, share: float) -> tuple[Tensor, Tensor]:
+        """Let copper and gap change places in some pictures: other artwork, and each defect becomes its opposite."""
+        rows = self._some(len(images), share)
+        if len(rows) == 0:
+            return images, classes
+        known = classes[rows]
+        swapped = torch.where(known < 0, known, self.opposite[known.clamp(min=0)])
+        return images.index_copy(0, rows, 1 - images[rows]), classes.index_copy(0, rows, swapped)
 
     def _camera(self, images: Tensor, share: float) -> Tensor:
         """Show some pictures as a grey camera would: other levels, uneven light, a soft lens."""
@@ -174,6 +213,14 @@ def _turn(boxes: Tensor, turn: Tensor) -> Tensor:
     x = torch.where(flip_x, SIDE - x.flip(-1), x)
     y = torch.where(flip_y, SIDE - y.flip(-1), y)
     return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], -1)
+
+
+def _moved(boxes: Tensor, matrix: Tensor, at: Tensor) -> Tensor:
+    """Corners ``[b, m, 4]`` after ``matrix`` about the picture's centre, which goes to ``at`` [b, 2] (pixels)."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    centre = ((low + high - SIDE) / 2) @ matrix.transpose(1, 2) + at[:, None]
+    half = (((high - low) / 2) ** 2 @ (matrix**2).transpose(1, 2)).sqrt()
+    return torch.cat([centre - half, centre + half], -1)
 
 
 def _clip(boxes: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:

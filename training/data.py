@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,8 @@ Truth = tuple[int, tuple[float, float, float, float]]
 
 SIDE = 640
 MOST_BOXES = 24
-HELD_OUT_IMAGES = 100
-SPLIT_SEED = 20260
+HELD_OUT_BOARDS = ("44000", "50600", "92000")
+"""Boards of ``trainval`` that no training shows while a recipe is being chosen: 211 of its 1,000 pictures."""
 PLANTED_SEED = 5_000_000
 TRAIN_BOARDS_SEED = 1_000_000
 TEST_BOARDS_SEED = 9_000_000
@@ -101,14 +101,14 @@ def _read_grey(path: Path) -> NDArray[np.uint8]:
     return np.asarray(image, np.uint8)
 
 
-def hold_out(pictures: Pictures) -> tuple[Pictures, Pictures]:
-    """Part into (training, held out): 100 pictures by a fixed seed, for choosing among recipes.
+def hold_out(folder: Path, boards: Collection[str] = HELD_OUT_BOARDS) -> tuple[Pictures, Pictures]:
+    """``trainval`` parted into (training, held out) by whole boards, for choosing among recipes.
 
-    Pictures are cut from a few large boards, so what is held out resembles what is trained on; how a detector does on
-    boards that it never saw shows in ``test-new`` of ``training.evaluate`` alone.
+    Pictures are cut from a few large boards: some held out by chance would show boards trained on, and flatter.
+    Without ``boards`` everything is trained on and the second part is ``HELD_OUT_BOARDS`` still, seen in training.
     """
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(pictures))
-    return pictures.take(np.sort(order[HELD_OUT_IMAGES:])), pictures.take(np.sort(order[:HELD_OUT_IMAGES]))
+    rest = read_deeppcb(folder, "trainval", keep=lambda board: board not in boards)
+    return rest, read_deeppcb(folder, "trainval", keep=lambda board: board in (boards or HELD_OUT_BOARDS))
 
 
 _Labelled = tuple[NDArray[np.uint8], list[tuple[int, list[float]]]]
@@ -169,9 +169,11 @@ def _frayed(rng: np.random.Generator, change: NDArray[np.uint8]) -> NDArray[np.b
     return np.asarray(rim & (rng.random(change.shape) < rng.uniform(0.0, 0.33)), np.bool_)
 
 
-def prepare(deeppcb: Path, *, boards: int, copies: int) -> dict[str, Pictures]:
+def prepare(
+    deeppcb: Path, *, boards: int, copies: int, held_out: Collection[str] = HELD_OUT_BOARDS
+) -> dict[str, Pictures]:
     """Everything that a run needs: three pools to train on, two sets to look at."""
-    train, held = hold_out(read_deeppcb(deeppcb, "trainval"))
+    train, held = hold_out(deeppcb, held_out)
     return {
         "real-train": train,
         "planted-train": plant_more(train, copies),
@@ -188,8 +190,11 @@ def main() -> None:
     parser.add_argument("--boards", type=int, default=6000)
     parser.add_argument("--copies", type=int, default=3, help="of each training picture, with more defects planted")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--everything", action="store_true", help="hold no board out: for the run that ships")
     options = parser.parse_args()
-    for name, pictures in prepare(options.deeppcb, boards=options.boards, copies=options.copies).items():
+    held_out = () if options.everything else HELD_OUT_BOARDS
+    pools = prepare(options.deeppcb, boards=options.boards, copies=options.copies, held_out=held_out)
+    for name, pictures in pools.items():
         pictures.save(options.out / name)
         print(f"{name}: {len(pictures)} pictures")
 

@@ -15,6 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gistline.detection.evaluation import DEEPPCB_THRESHOLD
+from gistline.detection.evaluation import measure as average_precision
+from gistline.domain import Box, Detection
 from gistline.simulator.boards import DEFECTS as LABELS
 from training.data import (
     TEST_BOARDS_SEED,
@@ -69,63 +72,22 @@ def decode(output: NDArray[np.float32]) -> list[Prediction]:
 
 def measure(truth: Sequence[Sequence[Truth]], found: Sequence[Sequence[Prediction]]) -> Scores:
     """Judge predictions; ``truth`` and ``found`` hold one list a picture, in the same order."""
-    from faster_coco_eval import COCO, COCOeval_faster
-
-    reference, answers = COCO(_as_coco(truth)), _as_results(found)
-    steps = np.concatenate([[0.33], np.arange(0.5, 0.96, 0.05)])
-    judge = COCOeval_faster(reference, reference.loadRes(answers or _NOTHING), "bbox", print_function=lambda *_: None)
-    judge.params.iouThrs = steps
-    judge.params.maxDets = [1, 10, MOST_DETECTIONS]
-    judge.evaluate()
-    judge.accumulate()
-    precision = np.asarray(judge.eval["precision"])[:, :, :, 0, -1]  # [iou, recall, class]
-    by_class = np.where(precision > -1, precision, np.nan).mean(1)  # [iou, class]
+    predictions = [[Detection(LABELS[label], score, Box(*box)) for label, score, box in row] for row in found]
+    accuracy = average_precision(
+        predictions, [[(LABELS[label], Box(*box)) for label, box in row] for row in truth], LABELS
+    )
     best_f, threshold = best_f_score(truth, found)
     return Scores(
         images=len(truth),
         boxes=sum(len(row) for row in truth),
-        map33=_mean(by_class[0]),
-        map50=_mean(by_class[1]),
-        map50_95=_mean(by_class[1:]),
-        by_class33={label: round(float(value), 4) for label, value in zip(LABELS, by_class[0], strict=True)},
-        by_class50={label: round(float(value), 4) for label, value in zip(LABELS, by_class[1], strict=True)},
+        map33=round(accuracy.map33, 4),
+        map50=round(accuracy.map50, 4),
+        map50_95=round(accuracy.map50_95, 4),
+        by_class33={label: round(accuracy.of_class(label, DEEPPCB_THRESHOLD), 4) for label in LABELS},
+        by_class50={label: round(accuracy.of_class(label, 0.5), 4) for label in LABELS},
         best_f33=best_f,
         best_threshold=threshold,
     )
-
-
-_NOTHING = [{"image_id": 1, "category_id": 1, "bbox": [0.0, 0.0, 1.0, 1.0], "score": 0.0}]
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    return round(float(np.nanmean(values)), 4)
-
-
-def _as_coco(truth: Sequence[Sequence[Truth]]) -> dict[str, object]:
-    notes: list[dict[str, object]] = []
-    for image, row in enumerate(truth, 1):
-        for label, box in row:
-            notes.append(
-                {
-                    "id": len(notes) + 1,
-                    "image_id": image,
-                    "category_id": label + 1,
-                    "bbox": list(box),
-                    "area": box[2] * box[3],
-                    "iscrowd": 0,
-                }
-            )
-    images = [{"id": image, "width": 640, "height": 640} for image in range(1, len(truth) + 1)]
-    kinds = [{"id": number, "name": label} for number, label in enumerate(LABELS, 1)]
-    return {"images": images, "annotations": notes, "categories": kinds}
-
-
-def _as_results(found: Sequence[Sequence[Prediction]]) -> list[dict[str, object]]:
-    return [
-        {"image_id": image, "category_id": label + 1, "bbox": list(box), "score": score}
-        for image, row in enumerate(found, 1)
-        for label, score, box in row
-    ]
 
 
 def best_f_score(truth: Sequence[Sequence[Truth]], found: Sequence[Sequence[Prediction]]) -> tuple[float, float]:
@@ -182,7 +144,7 @@ def load_split(name: str, deeppcb: Path | None) -> Pictures:
     if deeppcb is None:
         raise SystemExit(f"{name} needs --deeppcb FOLDER")
     if name == "held-out":
-        return hold_out(read_deeppcb(deeppcb, "trainval"))[1]
+        return hold_out(deeppcb)[1]
     if name in ("test-known", "test-new"):
         known = board_numbers(deeppcb, "trainval")
         return read_deeppcb(deeppcb, "test_public", keep=lambda board: (board in known) == (name == "test-known"))

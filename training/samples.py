@@ -41,7 +41,7 @@ def to_sample(name: str, pictures: Pictures) -> Sample:
 
 def deeppcb_sample(folder: Path, split: str, *, limit: int = 0) -> Sample:
     """``heldout`` (100 images of trainval that nothing was trained on) or ``test_public`` (for final figures only)."""
-    pictures = hold_out(read_deeppcb(folder, "trainval"))[1] if split == "heldout" else read_deeppcb(folder, split)
+    pictures = hold_out(folder)[1] if split == "heldout" else read_deeppcb(folder, split)
     return to_sample(f"DeepPCB {split}", pictures.take(np.arange(min(limit or len(pictures), len(pictures)))))
 
 
@@ -53,7 +53,7 @@ def calibration_images(folder: Path | None, *, real: int, boards: int) -> list[N
     """Images of DeepPCB's trainval, evenly spread over what is not held out, then simulated boards in all styles."""
     images: list[NDArray[np.uint8]] = []
     if folder is not None and real:
-        train = hold_out(read_deeppcb(folder, "trainval"))[0]
+        train = hold_out(folder)[0]
         images += [train.images[row] for row in np.linspace(0, len(train) - 1, real).astype(int)]
     return images + list(render_boards(boards, CALIBRATE_SEED).images)
 

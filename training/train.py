@@ -9,14 +9,14 @@ import json
 import math
 import subprocess
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from training.augment import GENTLE, Mixer, Strength, choose_place
-from training.data import Pictures, prepare
+from training.data import HELD_OUT_BOARDS, Pictures, prepare
 from training.evaluate import Prediction, Scores, decode, measure
 from training.loss import DetectionLoss
 from training.model import CONFIGS, Detector, ExportedDetector
@@ -99,6 +99,8 @@ class Trainer:
         self.loss = DetectionLoss(self.model.config, SIZE, self.device)
         self.mixer = Mixer([data[name] for name in POOLS], device=self.device, seed=options.seed)
         self.held = {name: data[name] for name in HELD}
+        wished = dict(options.strength)
+        self.strengths = replace(Strength(), **wished), replace(GENTLE, **wished)
         self.forward: nn.Module = self.model
         self.step, self.start = 0, time.monotonic()
         self.history: list[dict[str, object]] = []
@@ -142,7 +144,7 @@ class Trainer:
             self.forward, self.mixer.choose = self.model, choose_place
 
     def _one_step(self, progress: float) -> Tensor:
-        strength = Strength() if progress < GENTLE_FROM else GENTLE
+        strength = self.strengths[progress >= GENTLE_FROM]
         batch = self.mixer.draw(self.options.batch, strength)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.options.rate, progress, (self.step + 1) / self.options.warm_up)
@@ -160,7 +162,8 @@ class Trainer:
         return parts
 
     def look(self, *, last: bool = False) -> dict[str, Scores]:
-        """Measure the average on what is held out, and save it."""
+        """Save the average, then measure it on what is held out: a fault in measuring costs no training."""
+        self.save()
         scores = {}
         for name, pictures in self.held.items():
             scores[name] = measure(pictures.truth(), predict(self.average.model, pictures, self.device))
@@ -177,7 +180,8 @@ class Trainer:
 
     def save(self) -> None:
         recipe = {key: str(value) if isinstance(value, Path) else value for key, value in vars(self.options).items()}
-        record = {"recipe": recipe, "strength": asdict(Strength()), "gentle": asdict(GENTLE), "steps": self.step}
+        record = {"recipe": recipe, "steps": self.step}
+        record |= {name: asdict(s) for name, s in zip(("strength", "gentle"), self.strengths, strict=True)}
         record["source_sha256"] = source_digest(Path(__file__).parent.parent)
         weights = {key: value.cpu() for key, value in self.average.model.state_dict().items()}
         self.options.out.mkdir(parents=True, exist_ok=True)
@@ -186,6 +190,14 @@ class Trainer:
 
     def _path(self, suffix: str) -> Path:
         return self.options.out / f"{self.options.config}{suffix}"
+
+
+def _share(text: str) -> tuple[str, float]:
+    """``name=0.5`` for a field of ``Strength``."""
+    name, _, value = text.partition("=")
+    if name not in Strength.__dataclass_fields__:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {sorted(Strength.__dataclass_fields__)}")
+    return name, float(value)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -208,6 +220,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--look-every", type=float, default=0.25, help="share of the run between measurements; 0: none")
     parser.add_argument("--resume", type=Path, help="checkpoint whose averaged weights to start from")
     parser.add_argument("--begin-at", type=float, default=0.0, help="place in the schedule (0 to 1) to resume at")
+    parser.add_argument("--strength", type=_share, nargs="*", default=[], help="other shares: negative=0 real=0.5 ...")
+    parser.add_argument("--everything", action="store_true", help="with --deeppcb: hold no board out")
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args(arguments)
     if not options.max_seconds and not options.steps:
@@ -223,7 +237,8 @@ def main() -> None:
     if options.data:
         data = {name: Pictures.load(options.data / name) for name in (*POOLS, *HELD)}
     else:
-        data = prepare(options.deeppcb, boards=options.boards, copies=options.copies)
+        held_out = () if options.everything else HELD_OUT_BOARDS
+        data = prepare(options.deeppcb, boards=options.boards, copies=options.copies, held_out=held_out)
     print(f"prepared in {time.monotonic() - begun:.1f} s", flush=True)
     Trainer(options, data).run()
 
