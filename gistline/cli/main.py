@@ -5,28 +5,20 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from importlib.metadata import version
-from typing import NamedTuple
 
 import click
 
 from gistline.cli.invocation import Invocation, parse_overrides
+from gistline.cli.lazy import Entry, LazyGroup
 from gistline.cli.output import FAILED, INTERRUPTED, OK, exit_code, print_error
 from gistline.errors import GistlineError
-
-
-class Entry(NamedTuple):
-    """Module that holds a command as ``command``, and the command in one line."""
-
-    module: str
-    sentence: str
-
 
 COMMANDS: Mapping[str, Entry] = {
     "demo": Entry("gistline.cli.demo", "Simulated cameras through the whole system, on this machine, in a minute."),
     "up": Entry("gistline.cli.up", "Run the API, the workers and, where none are named, the servers."),
     "detect": Entry("gistline.cli.detect", "Findings of image files, in this process, without any server."),
+    "model": Entry("gistline.cli.model", "Detectors: take in, quantise, measure, promote, roll back."),
     "cameras": Entry("gistline.cli.cameras", "Add cameras, list them, and change or revoke their keys."),
     "submit": Entry("gistline.cli.submit", "Send image files to a running API."),
     "reports": Entry("gistline.cli.reports", "Written reports, and what each is based on."),
@@ -37,30 +29,7 @@ COMMANDS: Mapping[str, Entry] = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports one only to run it."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of the table."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        found = import_module(entry.module).command
-        if not isinstance(found, click.Command):
-            raise TypeError(f"{entry.module}.command is no click command")
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from the table, without importing any."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.sentence) for name, entry in COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Change a setting, such as api.port=0.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(version("gistline"), message="%(prog)s %(version)s")

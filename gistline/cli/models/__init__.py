@@ -1,0 +1,1 @@
+"""Commands of ``gistline model``, one a file."""
