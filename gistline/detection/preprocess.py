@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 PAD_VALUE: Final = 114
 """Grey of the border, the one that ultralytics trains with."""
-_AREA_BELOW: Final = 0.5
+AREA_BELOW: Final = 0.5
 """Bilinear sampling looks at 2 x 2 pixels: below half size it skips some, and with them a hair-line defect."""
 
 
@@ -45,11 +45,10 @@ def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[NDArray[
         ValueError: another shape or dtype, which is a mistake of the caller's.
 
     """
-    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
-        raise ValueError(f"an image is uint8 [h, w] or [h, w, 3], not {image.dtype} {list(image.shape)}")
-    geometry, (height, width) = _fit(image.shape[0], image.shape[1], size)
+    refuse_other_than_images(image)
+    geometry, (height, width) = fit(image.shape[0], image.shape[1], size)
     if (height, width) != image.shape[:2]:
-        shrunk = min(geometry.scale_x, geometry.scale_y) < _AREA_BELOW
+        shrunk = min(geometry.scale_x, geometry.scale_y) < AREA_BELOW
         image = _u8(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrunk else cv2.INTER_LINEAR))
     if image.ndim == 2:
         image = _u8(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB))
@@ -60,8 +59,24 @@ def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[NDArray[
     return canvas, geometry
 
 
-def _fit(height: int, width: int, size: tuple[int, int]) -> tuple[Geometry, tuple[int, int]]:
-    """The geometry, and ``(height, width)`` of the scaled image, at least one pixel each."""
+def refuse_other_than_images(image: NDArray[np.uint8]) -> None:
+    """Check dtype and shape.
+
+    Raises:
+        ValueError: not uint8, neither ``[height, width]`` nor ``[height, width, 3]``, or empty.
+
+    """
+    if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
+        raise ValueError(f"an image is uint8 [h, w] or [h, w, 3], not {image.dtype} {list(image.shape)}")
+
+
+def fit(height: int, width: int, size: tuple[int, int]) -> tuple[Geometry, tuple[int, int]]:
+    """How an image of ``height`` x ``width`` pixels goes into an input of ``size``.
+
+    Returns:
+        The geometry, and ``(height, width)`` of the scaled image, at least one pixel each.
+
+    """
     ratio = min(size[0] / height, size[1] / width)
     new_height, new_width = max(1, round(height * ratio)), max(1, round(width * ratio))
     geometry = Geometry(
