@@ -25,6 +25,8 @@ _T = TypeVar("_T")
 FloatPrecision = Literal["f32", "bf16"]
 
 _NAMES: Final = {"i8": "INT8", "u8": "INT8", "f32": "FP32", "f16": "FP16", "bf16": "BF16"}
+_EMULATION: Final = {"LP_TRANSFORMS_MODE": False}
+"""Leaves QuantizeLinear and DequantizeLinear where they stand, in float."""
 _LEAST_INT8_SHARE: Final = 0.5
 """Below this share of the quantised convolutions the engine would be an INT8 engine in name only."""
 
@@ -51,6 +53,7 @@ class OpenVinoEngine:
         streams: int = 0,
         float_precision: FloatPrecision = "f32",
         cache_dir: Path | None = None,
+        emulate: bool = False,
     ) -> None:
         """Compile for this machine's CPU.
 
@@ -60,15 +63,19 @@ class OpenVinoEngine:
             float_precision: what runs unquantised. OpenVINO's own default is bf16 where the CPU has it, whose eight
                 bits of mantissa place a box edge near 640 only to within 4 pixels: hence f32.
             cache_dir: folder where the compiled model is kept for the next start.
+            emulate: compute quantised convolutions in float, with every rounding that the file asks for: what a
+                runtime with exact INT8 answers, whatever this CPU's own INT8 does.
 
         Raises:
             EngineUnavailable: OpenVINO cannot be loaded.
             ModelRejected: the file does not compile, or its quantised convolutions would not run in INT8.
 
         """
-        compiled = _compile(model, _options(streams, float_precision, cache_dir))
+        options = _options(streams, float_precision, cache_dir)
+        compiled = _compile(model, options | _EMULATION if emulate else options)
         self._info = _read_info(model, compiled)
-        _refuse_silent_fallback(model, self._info)
+        if not emulate:
+            _refuse_silent_fallback(model, self._info)
         self._layout = model.layout
         self._batch = model.max_batch or 1
         requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))

@@ -1,30 +1,51 @@
-"""Static post-training quantisation of a detector: FP32 ONNX in, ONNX with Q/DQ around its convolutions out.
+"""Static post-training quantisation of a detector: FP32 ONNX in, ONNX with explicit Q/DQ around its convolutions out.
 
 Weights are int8, symmetric, one scale an output channel; activations have one scale a tensor, shared across a concat;
-biases, activation functions and the decode arithmetic stay in float. The file runs in any runtime that understands
-QuantizeLinear and DequantizeLinear.
+biases, activation functions and the decode arithmetic stay in float. One table of ranges serves both targets: the
+runtimes want other zero points and Q/DQ in other places, but the same ranges.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
+from gistline.detection.half import raised, to_half
 from gistline.detection.model_file import ModelFile, read_model
-from gistline.detection.placement import Placement, place
+from gistline.detection.placement import Head, Placement, Spare, Style, place
 from gistline.detection.preprocess import letterbox
-from gistline.detection.ranges import Affine, Method, Range, RangeTable, affine, choose_range
+from gistline.detection.qdq import Form, insert
+from gistline.detection.ranges import Method, Range, RangeTable, choose_range
 from gistline.errors import ModelRejected
 
+__all__ = [
+    "QuantisationResult",
+    "Recipe",
+    "Target",
+    "collect_ranges",
+    "quantise",
+    "quantise_weights",
+    "write_quantised",
+]
+
 _PREFIX: Final = "gistline."
+LEAST_IMAGES: Final = 10
+"""Fewer calibration images say nothing of the ranges: the command refuses them."""
+
+
+class Target(StrEnum):
+    """The runtime that the file is written for."""
+
+    OPENVINO = "openvino"
+    TENSORRT = "tensorrt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +54,41 @@ class Recipe:
 
     ``weight_steps`` is the largest weight, 127 or less. CPUs with AVX2 but without VNNI add two u8 x s8 products in 16
     bits: with weights up to 64 that sum cannot saturate, with 127 it can. ``symmetric`` takes int8 activations with
-    zero point 0 (TensorRT's form) in place of uint8 ones with a zero point. ``keep_float`` names further convolutions,
-    by output tensor, that stay in float.
+    zero point 0 in place of uint8 ones with a zero point. TensorRT's target is always symmetric with 127 steps.
+    ``clamp`` saturates every activation there, which makes a ReLU a ReLU6 when it is 6. ``half`` types what is not
+    quantised in float16, up to the decode arithmetic. ``spare`` says which convolutions stay in float.
     """
 
     method: Method = Method.MSE
     percentile: float = 99.99
+    target: Target = Target.OPENVINO
     symmetric: bool = False
     weight_steps: int = 64
-    keep_float: tuple[str, ...] = ()
+    per_channel: bool = True
+    clamp: float | None = None
+    half: bool = False
+    spare: Spare = field(default_factory=Spare)
+
+    @property
+    def form(self) -> Form:
+        """How the eight bits are written."""
+        if self.target is Target.TENSORRT:
+            return Form(symmetric=True, weight_steps=127, per_channel=self.per_channel, half=self.half)
+        return Form(self.symmetric, self.weight_steps, self.per_channel, self.half)
+
+    @property
+    def style(self) -> Style:
+        """Where Q/DQ stands."""
+        return Style.INPUTS if self.target is Target.TENSORRT else Style.PRODUCERS
 
 
 @dataclass(frozen=True, slots=True)
 class QuantisationResult:
-    """What was written: the file, its digest, how many convolutions take eight bits, and the range of each tensor."""
+    """What was written.
+
+    The file, its digest, how many convolutions take eight bits, the range of each tensor, and why the other
+    convolutions (by output tensor) stay in float.
+    """
 
     path: Path
     sha256: str
@@ -55,6 +97,7 @@ class QuantisationResult:
     convolutions: int
     quantised_convolutions: int
     ranges: dict[str, Range]
+    kept: dict[str, str] = field(default_factory=dict)
 
 
 def quantise(
@@ -64,7 +107,7 @@ def quantise(
 
     Args:
         model: FP32 ONNX detector.
-        images: uint8 ``[h, w]`` or ``[h, w, 3]`` RGB of what the cameras show; 100 to 300, never those measured on.
+        images: uint8 ``[h, w]`` or ``[h, w, 3]`` RGB of what the cameras show; 100 to 500, never those measured on.
         out: file to write.
         recipe: how ranges are chosen and what stays in float.
 
@@ -76,7 +119,7 @@ def quantise(
 
 
 def collect_ranges(model: Path, images: Iterable[NDArray[np.uint8]]) -> RangeTable:
-    """Histograms of every tensor that may be quantised, from one float run over the images.
+    """Histograms of every tensor that any recipe may quantise, from one float run over the images.
 
     Raises:
         ModelRejected: the file is no float detector, or there was no image.
@@ -85,15 +128,15 @@ def collect_ranges(model: Path, images: Iterable[NDArray[np.uint8]]) -> RangeTab
     # Loaded here: writing from a table that was saved needs no runtime.
     from gistline.detection.openvino_engine import probe
 
-    checked = _float_model(model)
-    names = place(onnx.load_model_from_string(checked.content).graph).tensors
+    checked = float_model(model)
+    everything = place(onnx.load_model_from_string(checked.content).graph, Spare(Head.NONE), style=Style.INPUTS)
     table = RangeTable()
     boxed = (letterbox(image, checked.input_size)[0] for image in images)
-    for tensors in probe(checked, names, boxed):
+    for tensors in probe(checked, everything.tensors, boxed):
         table.add(tensors)
     if not table.images:
         raise ModelRejected(
-            f"{model.name} cannot be quantised without calibration images.", cure="Give 100 to 300 of your frames."
+            f"{model.name} cannot be quantised without calibration images.", cure="Give 100 to 500 of your frames."
         )
     return table
 
@@ -102,12 +145,15 @@ def write_quantised(model: Path, table: RangeTable, *, out: Path, recipe: Recipe
     """Write the INT8 model that a recipe makes of a range table.
 
     Raises:
-        ModelRejected: the file is no float detector, or the table was not taken from it.
+        ModelRejected: the file is no float detector, the table was not taken from it, a pattern names no convolution,
+            or float16 was asked for and does not hold a weight.
 
     """
-    checked = _float_model(model)
+    checked = float_model(model)
     proto = onnx.load_model_from_string(checked.content)
-    placement = place(proto.graph, keep_float=recipe.keep_float)
+    if recipe.half:
+        proto = raised(proto, checked.name)
+    placement = place(proto.graph, recipe.spare, style=recipe.style)
     missing = set(placement.tensors) - table.histograms.keys()
     if missing:
         raise ModelRejected(
@@ -115,7 +161,9 @@ def write_quantised(model: Path, table: RangeTable, *, out: Path, recipe: Recipe
             cure="Calibrate this very file.",
         )
     ranges = _ranges(proto.graph, placement, table, recipe=recipe)
-    _Writer(proto.graph, recipe).write(placement, ranges)
+    insert(proto.graph, placement, ranges, recipe.form)
+    if recipe.half:
+        to_half(proto, checked.name)
     _note(proto, checked, table, recipe=recipe)
     content = _serialised(proto)
     out.write_bytes(content)
@@ -127,15 +175,29 @@ def write_quantised(model: Path, table: RangeTable, *, out: Path, recipe: Recipe
         convolutions=checked.convolutions,
         quantised_convolutions=len(placement.convolutions),
         ranges=ranges,
+        kept=placement.kept,
     )
 
 
-def _float_model(path: Path) -> ModelFile:
+def float_model(path: Path) -> ModelFile:
+    """Read a detector that is not quantised.
+
+    Raises:
+        ModelRejected: it is no detector that is understood, quantised already, or in float16.
+
+    """
     checked = read_model(path)
-    if checked.quantised_convolutions:
+    graph = onnx.load_model_from_string(checked.content).graph
+    if checked.quantised_convolutions or any(node.op_type == "QuantizeLinear" for node in graph.node):
         raise ModelRejected(
-            f"{checked.name} is quantised already ({checked.quantised_convolutions} convolutions).",
-            cure="Quantise the FP32 model.",
+            f"{checked.name} is quantised already ({checked.quantised_convolutions} of {checked.convolutions} "
+            "convolutions): rounding its scales again would undo what they were trained or calibrated for.",
+            cure="Quantise the FP32 model; a quantised one is used as it is.",
+        )
+    if any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in graph.initializer):
+        raise ModelRejected(
+            f"{checked.name} is in float16; ranges are measured and weights rounded from float32.",
+            cure="Export the model in float32 (ultralytics: without half=True).",
         )
     return checked
 
@@ -146,8 +208,10 @@ def _ranges(graph: Any, placement: Placement, table: RangeTable, *, recipe: Reci
     ranges: dict[str, Range] = {}
     for group in placement.groups:
         covered = choose_range(
-            table.joint(group), recipe.method, percentile=recipe.percentile, symmetric=recipe.symmetric
+            table.joint(group), recipe.method, percentile=recipe.percentile, symmetric=recipe.form.symmetric
         )
+        if recipe.clamp is not None:
+            covered = Range(max(covered.low, -recipe.clamp), min(covered.high, recipe.clamp))
         ranges.update(dict.fromkeys(group, Range(0.0, 1.0) if pixels.issuperset(group) else covered))
     return ranges
 
@@ -159,8 +223,11 @@ def _note(proto: Any, source: ModelFile, table: RangeTable, *, recipe: Recipe) -
         "method": recipe.method.value,
         "percentile": str(recipe.percentile) if recipe.method is Method.PERCENTILE else "",
         "calibration_images": str(table.images),
-        "activations": "int8 symmetric" if recipe.symmetric else "uint8",
-        "weight_steps": str(recipe.weight_steps),
+        "target": recipe.target.value,
+        "activations": "int8 symmetric" if recipe.form.symmetric else "uint8",
+        "weights": "per channel" if recipe.per_channel else "per tensor",
+        "weight_steps": str(recipe.form.weight_steps),
+        "clamp": "" if recipe.clamp is None else f"{recipe.clamp:g}",
     }
     for key, value in facts.items():
         entry = proto.metadata_props.add()
@@ -170,94 +237,3 @@ def _note(proto: Any, source: ModelFile, table: RangeTable, *, recipe: Recipe) -
 def _serialised(proto: Any) -> bytes:
     onnx.checker.check_model(proto)
     return bytes(proto.SerializeToString(deterministic=True))
-
-
-class _Writer:
-    """Inserts Q/DQ into a graph in place."""
-
-    def __init__(self, graph: Any, recipe: Recipe) -> None:
-        self._graph = graph
-        self._recipe = recipe
-        self._constants = {tensor.name: tensor for tensor in graph.initializer}
-        self._weights: dict[str, str] = {}
-
-    def write(self, placement: Placement, ranges: dict[str, Range]) -> None:
-        """Quantise the placement's tensors and weights; nodes stay in topological order."""
-        convolutions = set(placement.convolutions)
-        replaced = {name: f"{name}.dequantised" for name in placement.tensors}
-        nodes: list[Any] = []
-        for value in self._graph.input:
-            nodes.extend(self._activation(value.name, ranges))
-        for node in self._graph.node:
-            for index, name in enumerate(node.input):
-                if name in replaced:
-                    node.input[index] = replaced[name]
-            if node.output[0] in convolutions:
-                nodes.extend(self._weight(node))
-            nodes.append(node)
-            for name in node.output:
-                nodes.extend(self._activation(name, ranges))
-        del self._graph.node[:]
-        self._graph.node.extend(nodes)
-        self._drop_unused()
-
-    def _activation(self, name: str, ranges: dict[str, Range]) -> list[Any]:
-        if name not in ranges:
-            return []
-        symmetric = self._recipe.symmetric
-        how = affine(ranges[name], signed=symmetric, symmetric=symmetric)
-        scale, zero = self._scalars(name, how)
-        quantised, back = f"{name}.quantised", f"{name}.dequantised"
-        return [
-            helper.make_node("QuantizeLinear", [name, scale, zero], [quantised], name=quantised),
-            helper.make_node("DequantizeLinear", [quantised, scale, zero], [back], name=back),
-        ]
-
-    def _scalars(self, name: str, how: Affine) -> tuple[str, str]:
-        kind = np.int8 if how.signed else np.uint8
-        scale = self._constant(f"{name}.scale", np.array(how.scale, np.float32))
-        return scale, self._constant(f"{name}.zero_point", np.array(how.zero_point, kind))
-
-    def _weight(self, node: Any) -> list[Any]:
-        """Store a convolution's weights as int8 and let it read them through a DequantizeLinear."""
-        name = node.input[1]
-        if name not in self._constants:
-            raise ModelRejected(
-                f"Convolution {node.output[0]!r} computes its weights at run time.",
-                cure="Export the model with folded constants.",
-            )
-        back = f"{name}.dequantised"
-        node.input[1] = back
-        if name in self._weights:
-            return []
-        self._weights[name] = back
-        weights = numpy_helper.to_array(self._constants[name])
-        quantised, scales = quantise_weights(weights, self._recipe.weight_steps)
-        inputs = [
-            self._constant(f"{name}.int8", quantised),
-            self._constant(f"{name}.scale", scales),
-            self._constant(f"{name}.zero_point", np.zeros(scales.size, np.int8)),
-        ]
-        return [helper.make_node("DequantizeLinear", inputs, [back], name=back, axis=0)]
-
-    def _constant(self, name: str, values: NDArray[Any]) -> str:
-        self._graph.initializer.append(numpy_helper.from_array(values, name))
-        return name
-
-    def _drop_unused(self) -> None:
-        """The float weights are read no more."""
-        used = {name for node in self._graph.node for name in node.input}
-        kept = [tensor for tensor in self._graph.initializer if tensor.name in used]
-        del self._graph.initializer[:]
-        self._graph.initializer.extend(kept)
-
-
-def quantise_weights(weights: NDArray[np.float32], steps: int = 127) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric int8 weights and one scale an output channel (axis 0).
-
-    ``weights ~ int8 * scale``; the largest of a channel becomes ``steps``. A channel of zeros gets a scale above 0.
-    """
-    largest = np.abs(weights).reshape(weights.shape[0], -1).max(axis=1)
-    scales = np.maximum(largest / steps, 2.0**-24).astype(np.float32)
-    spread = scales.reshape(-1, *[1] * (weights.ndim - 1))
-    return np.clip(np.rint(weights / spread), -steps, steps).astype(np.int8), scales

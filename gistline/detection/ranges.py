@@ -20,7 +20,7 @@ BINS: Final = 2_048
 """Fewest bins that a histogram's values spread over (at most twice as many)."""
 _FINEST: Final = 2.0**-40
 """Bin width of a tensor that is zero throughout."""
-_SMALLEST_SCALE: Final = 2.0**-24
+SMALLEST_SCALE: Final = 2.0**-24
 """Smaller scales make OpenVINO leave a convolution in float without a word; TensorRT's parser fails on 0."""
 
 
@@ -192,8 +192,8 @@ def affine(covered: Range, *, signed: bool, symmetric: bool) -> Affine:
     """
     low, high = min(0.0, covered.low), max(0.0, covered.high)
     if symmetric:
-        return Affine(max(_SMALLEST_SCALE, max(-low, high) / 127), 0, signed=True)
-    scale = max(_SMALLEST_SCALE, (high - low) / 255)
+        return Affine(max(SMALLEST_SCALE, max(-low, high) / 127), 0, signed=True)
+    scale = max(SMALLEST_SCALE, (high - low) / 255)
     return Affine(scale, round((-128 if signed else 0) - low / scale), signed)
 
 
