@@ -199,3 +199,109 @@ class Money:
 
     usd: Decimal
     simulated: bool
+
+
+class PassportVerdict(StrEnum):
+    """Whether an engine may serve: ``unproven`` was never measured and serves only where the settings allow that."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNPROVEN = "unproven"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measured share with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One metric of an engine beside its FP32 reference, on the same images.
+
+    All are shares of 1; ``loss`` is reference minus engine, paired, so its interval is far narrower than the difference
+    of the other two suggests.
+    """
+
+    engine: Estimate
+    reference: Estimate
+    loss: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class ClassComparison:
+    """One class: how many labelled ``boxes`` it has on how many ``images``, and its average precisions."""
+
+    label: str
+    boxes: int
+    images: int
+    map50: Comparison
+    map50_95: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What an engine and its reference were measured to be worth on one labelled set.
+
+    ``engine_fps`` and ``reference_fps`` are frames a second of both, taking turns on the same decoded images, with pre-
+    and postprocessing. ``resamples`` and ``seed`` fix the bootstrap.
+    """
+
+    labelled_name: str
+    labelled_sha256: str
+    images: int
+    boxes: int
+    map33: Comparison
+    map50: Comparison
+    map50_95: Comparison
+    classes: tuple[ClassComparison, ...]
+    engine_fps: float
+    reference_fps: float
+    resamples: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class PassportLimits:
+    """What an engine may lose, in points of 100, and what it must reach. Field by field the settings ``passport.*``."""
+
+    max_loss: float
+    max_loss50: float
+    max_class_loss: float
+    max_class_loss50: float
+    least_map50: float
+    least_boxes: int
+    proven: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict with its reasons; ``undecided`` names what the labels are too few to decide."""
+
+    verdict: PassportVerdict
+    reasons: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Passport:
+    """Evidence that an engine is worth serving on the hardware where it was measured.
+
+    ``reference`` is the FP32 engine it was held against (the engine's own file when that is FP32). ``measurement`` is
+    None for an unproven engine. ``versions`` name the libraries, ``hardware`` the machine. ``judgement`` was made with
+    ``limits``, which were in force then.
+    """
+
+    id: UUID
+    engine: EngineInfo
+    reference: EngineInfo | None
+    calibration_sha256: str | None
+    measurement: Measurement | None
+    limits: PassportLimits
+    judgement: Judgement
+    versions: dict[str, str]
+    hardware: dict[str, str]
+    measured_at: datetime

@@ -107,6 +107,40 @@ class DetectionSettings(Section):
     max_detections: int = knob(300, "Most detections kept of one frame, strongest first.", ge=1, le=3_000)
 
 
+class RegistrySettings(Section):
+    """Models in the database."""
+
+    max_bytes: int = knob(200_000_000, "Largest model file that is taken in.", unit="bytes", ge=1_000, le=900_000_000)
+    cache_dir: str = knob("", "Folder of models fetched from the database; empty is 'models' in data_dir.")
+
+
+class PassportSettings(Section):
+    """What an engine must prove before it serves (what the figures mean: docs/passport.md)."""
+
+    required: bool = knob(True, "Serve no engine without a passing passport; off lets unproven ones serve, loudly.")
+    measure_at_start: bool = knob(True, "A worker without a passport measures its engine before it takes work.")
+    max_loss: float = knob(1.0, "mAP50-95 that an engine may lose to FP32.", unit="points of 100", ge=0, le=100)
+    max_loss50: float = knob(1.0, "mAP50 that an engine may lose to FP32.", unit="points of 100", ge=0, le=100)
+    max_class_loss: float = knob(
+        3.0, "AP50-95 that a single class may lose to FP32.", unit="points of 100", ge=0, le=100
+    )
+    max_class_loss50: float = knob(
+        3.0, "AP50 that a single class may lose to FP32.", unit="points of 100", ge=0, le=100
+    )
+    least_map50: float = knob(0.5, "mAP50 that an engine must reach, FP32 ones too.", ge=0.0, le=1.0)
+    least_boxes: int = knob(20, "A class with fewer labelled boxes stays undecided.", unit="boxes", ge=1, le=100_000)
+    proven: bool = knob(
+        False, "Demand that the whole 95 % interval of a loss stays within its bound, not only the best estimate."
+    )
+    boards: int = knob(48, "Rendered boards that the bundled detector is measured on.", unit="boards", ge=8, le=5_000)
+    labelled: str = knob("", "COCO file of your labelled images; empty measures on rendered boards.")
+    images_dir: str = knob("", "Folder of those images; empty is the COCO file's own.")
+    resamples: int = knob(1_000, "Bootstrap resamples behind an interval.", ge=200, le=20_000)
+    wait_s: float = knob(
+        900.0, "Longest wait for another process that measures the same engine.", unit="s", ge=1, le=7_200
+    )
+
+
 class VerdictSettings(Section):
     """From detections to OK, NG or re-inspect."""
 
@@ -204,6 +238,8 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     frames: FrameSettings = FrameSettings()
     detection: DetectionSettings = DetectionSettings()
+    registry: RegistrySettings = RegistrySettings()
+    passport: PassportSettings = PassportSettings()
     verdict: VerdictSettings = VerdictSettings()
     fleet: FleetSettings = FleetSettings()
     api: ApiSettings = ApiSettings()

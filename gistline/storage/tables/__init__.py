@@ -1,0 +1,32 @@
+"""All tables, typed. Postgres only: the queue leans on SKIP LOCKED, partial indexes and RETURNING.
+
+Names of constraints come from a convention, so that migrations can name them. States are text with a check constraint
+made from the enum: adding one is then a plain migration.
+"""
+
+from gistline.storage.tables.base import AttemptState, Base, ServingAction, WindowState
+from gistline.storage.tables.inspection import ApiKey, Camera, EngineRow, FindingRow, FrameRow, VerdictRow
+from gistline.storage.tables.reporting import LlmAttempt, PriceUsed, ReportFinding, ReportRow, ReportWindow
+from gistline.storage.tables.serving import ModelRow, PassportRow, ServingRow, WorkerHeartbeat
+
+__all__ = [
+    "ApiKey",
+    "AttemptState",
+    "Base",
+    "Camera",
+    "EngineRow",
+    "FindingRow",
+    "FrameRow",
+    "LlmAttempt",
+    "ModelRow",
+    "PassportRow",
+    "PriceUsed",
+    "ReportFinding",
+    "ReportRow",
+    "ReportWindow",
+    "ServingAction",
+    "ServingRow",
+    "VerdictRow",
+    "WindowState",
+    "WorkerHeartbeat",
+]

@@ -1,0 +1,82 @@
+"""What all tables share: names of constraints, types, states as text.
+
+Names of constraints come from the convention below, so that migrations can name them. States are text with a check
+constraint made from the enum: adding one is then a plain migration.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Enum, MetaData, Numeric, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase
+
+from gistline.domain import FrameState, PassportVerdict, Placement, VerdictKind
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class WindowState(StrEnum):
+    """Life of a report window: ``pending -> running -> written | failed``."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WRITTEN = "written"
+    FAILED = "failed"
+
+
+class ServingAction(StrEnum):
+    """How a model came to be served."""
+
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+
+
+class AttemptState(StrEnum):
+    """What is known of one HTTP attempt at the LLM: sent, then paid, refused (not billed) or unknown."""
+
+    SENT = "sent"
+    PAID = "paid"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+def _enum(kind: type[StrEnum], name: str) -> Enum:
+    return Enum(
+        kind,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+class Base(DeclarativeBase):
+    """Base of all tables: time zones always kept, money exact."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012  (SQLAlchemy's own declared attribute)
+        datetime: DateTime(timezone=True),
+        str: Text(),
+        int: BigInteger(),
+        Decimal: Numeric(20, 12),
+        dict[str, Any]: JSONB(),
+        FrameState: _enum(FrameState, "state"),
+        VerdictKind: _enum(VerdictKind, "kind"),
+        Placement: _enum(Placement, "placement"),
+        WindowState: _enum(WindowState, "state"),
+        AttemptState: _enum(AttemptState, "state"),
+        PassportVerdict: _enum(PassportVerdict, "verdict"),
+        ServingAction: _enum(ServingAction, "action"),
+    }

@@ -1,0 +1,165 @@
+"""Cameras, frames as jobs, and what was found on them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from gistline.domain import FrameState, VerdictKind
+from gistline.storage.tables.base import Base
+
+
+class Camera(Base):
+    """A camera; it belongs to a production line."""
+
+    __tablename__ = "cameras"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    line: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ApiKey(Base):
+    """A camera's key, of which only the SHA-256 is kept: the key is 256 random bits, so no slow hash is needed."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    camera_id: Mapped[int] = mapped_column(ForeignKey("cameras.id"), index=True)
+    key_sha256: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    revoked_at: Mapped[datetime | None]
+
+
+class EngineRow(Base):
+    """A detector as it really ran, one row for each distinct combination."""
+
+    __tablename__ = "engines"
+    __table_args__ = (
+        UniqueConstraint(
+            "weights_sha256", "runtime", "device", "precision", "int8_convolutions", name="uq_engines_identity"
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    model: Mapped[str]
+    weights_sha256: Mapped[str]
+    runtime: Mapped[str]
+    device: Mapped[str]
+    precision: Mapped[str]
+    convolutions: Mapped[int]
+    int8_convolutions: Mapped[int]
+    labels: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class FrameRow(Base):
+    """An accepted frame: the job that must not be lost. Its bytes live in the frame store under ``sha256``."""
+
+    __tablename__ = "frames"
+    __table_args__ = (
+        UniqueConstraint("camera_id", "idempotency_key"),
+        Index("ix_frames_pending", "priority", "accepted_at", "id", postgresql_where=text("state = 'pending'")),
+        Index("ix_frames_running", "lease_until", postgresql_where=text("state = 'running'")),
+        Index(
+            "ix_frames_unreported",
+            "line",
+            "finished_at",
+            postgresql_where=text("report_window_id IS NULL AND finished_at IS NOT NULL"),
+        ),
+        Index("ix_frames_kept", "finished_at", postgresql_where=text("bytes_stored AND finished_at IS NOT NULL")),
+        Index(
+            "ix_frames_suspect",
+            "priority",
+            "accepted_at",
+            "id",
+            postgresql_where=text("state = 'pending' AND (attempts > 0 OR error IS NOT NULL)"),
+        ),
+        Index(
+            "ix_frames_deadline", "expires_at", postgresql_where=text("state = 'pending' AND expires_at IS NOT NULL")
+        ),
+        CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="running_has_lease"),
+        CheckConstraint(
+            "(state IN ('inspected', 'failed', 'expired')) = (finished_at IS NOT NULL)", name="final_has_end"
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    camera_id: Mapped[int] = mapped_column(ForeignKey("cameras.id"))
+    line: Mapped[str]
+    part_number: Mapped[str | None]
+    idempotency_key: Mapped[str]
+    sha256: Mapped[str] = mapped_column(index=True)
+    media_type: Mapped[str]
+    byte_count: Mapped[int]
+    width: Mapped[int]
+    height: Mapped[int]
+    bytes_stored: Mapped[bool] = mapped_column(server_default=text("true"))
+    captured_at: Mapped[datetime]
+    accepted_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    state: Mapped[FrameState] = mapped_column(server_default=FrameState.PENDING.value)
+    priority: Mapped[int] = mapped_column(server_default="5")
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    token: Mapped[UUID | None]
+    lease_until: Mapped[datetime | None]
+    available_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    sent_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+    traceparent: Mapped[str | None]
+
+    engine_id: Mapped[int | None] = mapped_column(ForeignKey("engines.id"))
+    report_window_id: Mapped[UUID | None] = mapped_column(ForeignKey("report_windows.id"), index=True)
+
+
+class FindingRow(Base):
+    """A detection that counted, with the thresholds that made it."""
+
+    __tablename__ = "findings"
+    __table_args__ = (
+        UniqueConstraint("frame_id", "engine_id", "label", "x", "y", "w", "h"),
+        CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence_is_share"),
+        # Not validated: findings that are older than passports have none, and none is made up for them.
+        CheckConstraint("passport_id IS NOT NULL", name="has_passport", postgresql_not_valid=True),
+        CheckConstraint("severity BETWEEN 1 AND 3", name="severity_in_range"),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    frame_id: Mapped[UUID] = mapped_column(ForeignKey("frames.id"))
+    engine_id: Mapped[int] = mapped_column(ForeignKey("engines.id"))
+    passport_id: Mapped[UUID | None] = mapped_column(ForeignKey("passports.id"))
+    label: Mapped[str]
+    confidence: Mapped[float]
+    x: Mapped[float]
+    y: Mapped[float]
+    w: Mapped[float]
+    h: Mapped[float]
+    severity: Mapped[int]
+    min_confidence: Mapped[float]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class VerdictRow(Base):
+    """The one verdict on a frame; without engine and passport when nobody looked at it."""
+
+    __tablename__ = "verdicts"
+    __table_args__ = (
+        CheckConstraint(
+            "(engine_id IS NULL) = (passport_id IS NULL)", name="engine_has_passport", postgresql_not_valid=True
+        ),
+    )
+
+    frame_id: Mapped[UUID] = mapped_column(ForeignKey("frames.id"), primary_key=True)
+    engine_id: Mapped[int | None] = mapped_column(ForeignKey("engines.id"))
+    passport_id: Mapped[UUID | None] = mapped_column(ForeignKey("passports.id"))
+    kind: Mapped[VerdictKind]
+    reason: Mapped[str]
+    ng_confidence: Mapped[float]
+    decided_at: Mapped[datetime] = mapped_column(server_default=func.now())

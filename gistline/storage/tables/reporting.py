@@ -1,0 +1,120 @@
+"""Report windows, reports and the ledger of what they cost."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from gistline.domain import Placement
+from gistline.storage.tables.base import AttemptState, Base, WindowState
+
+
+class ReportWindow(Base):
+    """A stretch of time of one line that gets one report; a job like a frame, with lease and token."""
+
+    __tablename__ = "report_windows"
+    __table_args__ = (
+        Index(None, "available_at", postgresql_where=text("state = 'pending'")),
+        Index(None, "lease_until", postgresql_where=text("state = 'running'")),
+        Index(None, "line", "starts_at"),
+        CheckConstraint("ends_at > starts_at", name="ends_after_start"),
+        CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="running_has_lease"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    line: Mapped[str]
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    state: Mapped[WindowState] = mapped_column(server_default=WindowState.PENDING.value)
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    token: Mapped[UUID | None]
+    lease_until: Mapped[datetime | None]
+    available_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    sent_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class PriceUsed(Base):
+    """A price vector as it stood when a call was priced; never edited."""
+
+    __tablename__ = "prices_used"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    model: Mapped[str]
+    source: Mapped[str]
+    source_version: Mapped[str]
+    vector: Mapped[dict[str, Any]]
+    vector_sha256: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ReportRow(Base):
+    """A written report with its price and, beside it, what sending the frames' images would have cost."""
+
+    __tablename__ = "reports"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    window_id: Mapped[UUID] = mapped_column(ForeignKey("report_windows.id"), unique=True)
+    writer: Mapped[str]
+    model: Mapped[str]
+    body: Mapped[str]
+    totals: Mapped[dict[str, Any]]
+    token_budget: Mapped[int]
+    prompt_tokens: Mapped[int]
+    prompt_ceiling_tokens: Mapped[int]
+    input_tokens: Mapped[int]
+    output_tokens: Mapped[int]
+    cost_usd: Mapped[Decimal]
+    simulated: Mapped[bool]
+    image_tokens: Mapped[int]
+    image_usd: Mapped[Decimal]
+    image_plan: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+
+
+class ReportFinding(Base):
+    """Where in a report a finding was counted; a finding is in one report only."""
+
+    __tablename__ = "report_findings"
+
+    finding_id: Mapped[int] = mapped_column(ForeignKey("findings.id"), primary_key=True)
+    report_id: Mapped[UUID] = mapped_column(ForeignKey("reports.id"), index=True)
+    placement: Mapped[Placement]
+
+
+class LlmAttempt(Base):
+    """The ledger: one row for each HTTP attempt, written before it is sent."""
+
+    __tablename__ = "llm_attempts"
+    __table_args__ = (
+        UniqueConstraint("window_id", "attempt"),
+        CheckConstraint("state <> 'paid' OR (usd IS NOT NULL AND price_id IS NOT NULL)", name="paid_has_price"),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    window_id: Mapped[UUID] = mapped_column(ForeignKey("report_windows.id"))
+    attempt: Mapped[int]
+    state: Mapped[AttemptState] = mapped_column(server_default=AttemptState.SENT.value)
+    writer: Mapped[str]
+    model: Mapped[str]
+    simulated: Mapped[bool]
+    body_sha256: Mapped[str]
+    request_id: Mapped[str | None]
+    http_status: Mapped[int | None]
+    input_tokens: Mapped[int | None]
+    output_tokens: Mapped[int | None]
+    cache_read_tokens: Mapped[int | None]
+    cache_write_5m_tokens: Mapped[int | None]
+    cache_write_1h_tokens: Mapped[int | None]
+    usd: Mapped[Decimal | None]
+    price_id: Mapped[int | None] = mapped_column(ForeignKey("prices_used.id"))
+    answer: Mapped[str | None]
+    error: Mapped[str | None]
+    sent_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
+    settled_at: Mapped[datetime | None]
