@@ -7,23 +7,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from gistline.detection.model_file import read_model
 from gistline.detection.openvino_engine import OpenVinoEngine
-from gistline.detection.quantise import Recipe, collect_ranges, quantise, quantise_weights, write_quantised
+from gistline.detection.placement import Head, Spare
+from gistline.detection.quantise import Recipe, collect_ranges, quantise, write_quantised
 from gistline.detection.ranges import Method, Range, RangeTable
 from gistline.errors import ModelRejected
 from tests.support.onnx_models import Graph, save, yolo
-
-
-def textures(count: int, side: int = 64) -> list[NDArray[np.uint8]]:
-    """Smooth random grey and RGB images."""
-    random = np.random.default_rng(count)
-    coarse = random.integers(0, 255, (count, 8, 8, 3), np.uint8)
-    images = [np.kron(one, np.ones((side // 8, side // 8, 1), np.uint8)) for one in coarse]
-    return [image[..., 0].copy() if index % 2 else image for index, image in enumerate(images)]
+from tests.support.textures import textures
 
 
 @pytest.fixture(scope="module", params=["silu", "relu"])
@@ -138,12 +131,34 @@ def test_products_do_not_saturate_on_any_cpu(tmp_path: Path) -> None:
     assert engine.infer(white) == pytest.approx(1, abs=0.01)
 
 
-def test_weights_by_hand() -> None:
-    weights = np.array([[1.0, -0.5], [0.02, 0.005], [0.0, 0.0]], np.float32)
-    quantised, scales = quantise_weights(weights, steps=127)
-    assert quantised.tolist() == [[127, -64], [127, 32], [0, 0]]
-    assert scales[:2] == pytest.approx([1 / 127, 0.02 / 127])
-    assert scales[2] > 0
+def test_recipe_says_what_stays_in_float(source: Path, table: RangeTable, tmp_path: Path) -> None:
+    counts = {}
+    for head in Head:
+        recipe = Recipe(spare=Spare(head))
+        result = write_quantised(source, table, out=tmp_path / "int8.onnx", recipe=recipe)
+        counts[head] = result.quantised_convolutions
+        assert len(result.kept) == 63 - result.quantised_convolutions
+        assert OpenVinoEngine(read_model(result.path)).info.int8_convolutions == counts[head]
+    assert counts == {Head.NONE: 63, Head.LAST: 57, Head.WHOLE: 45}
+
+
+def test_nothing_left_to_quantise_is_the_float_model(source: Path, table: RangeTable, tmp_path: Path) -> None:
+    result = write_quantised(
+        source, table, out=tmp_path / "same.onnx", recipe=Recipe(spare=Spare(patterns=("conv_*",)))
+    )
+    white = np.full((1, 64, 64, 3), 255, np.uint8)
+    same, exact = (OpenVinoEngine(read_model(path)).infer(white) for path in (result.path, source))
+    assert result.quantised_convolutions == 0
+    np.testing.assert_array_equal(same, exact)
+
+
+def test_clamp_saturates_activations_and_leaves_pixels(source: Path, table: RangeTable, tmp_path: Path) -> None:
+    recipe = Recipe(method=Method.MINMAX, clamp=0.5)
+    result = write_quantised(source, table, out=tmp_path / "int8.onnx", recipe=recipe)
+    assert result.ranges["images"] == Range(0, 1)
+    highest = {covered.high for name, covered in result.ranges.items() if name != "images"}
+    assert max(highest) == 0.5
+    assert min(covered.low for covered in result.ranges.values()) >= -0.5
 
 
 def test_quantised_model_is_not_quantised_again(source: Path, table: RangeTable, tmp_path: Path) -> None:
