@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gistline.domain import Box
 from gistline.simulator.boards import DEFECTS, encode_jpeg, render_board
 from gistline.simulator.planting import Terrain, plant
+from training.distractors import distract
 
 Truth = tuple[int, tuple[float, float, float, float]]
 """Class and box as (x, y, w, h) in pixels."""
@@ -135,7 +136,7 @@ def render_boards(count: int, first_seed: int) -> Pictures:
 
 
 def plant_more(pictures: Pictures, copies: int) -> Pictures:
-    """Copies of thresholded pictures with further defects of the simulator's planted between the labelled ones."""
+    """Copies of thresholded pictures with further artwork, and then further defects, between the labelled defects."""
     jobs = [
         (pictures.images[row], labels, PLANTED_SEED + copy * len(pictures) + row)
         for copy in range(copies)
@@ -150,8 +151,10 @@ def _plant_some(job: tuple[NDArray[np.uint8], list[Truth], int]) -> _Labelled:
     image, known, seed = job
     rng = np.random.default_rng(seed)
     before = np.where(image < 128, np.uint8(255), np.uint8(0))
-    mask, terrain = before.copy(), Terrain.of(before)
+    mask = before.copy()
     found = [(DEFECTS[label], Box(*box)) for label, box in known]
+    distract(rng, mask, [box for _, box in found])
+    terrain = Terrain.of(mask.copy())
     for _ in range(int(rng.integers(3, 9))):
         label = DEFECTS[int(rng.integers(len(DEFECTS)))]
         box = plant(rng, terrain, mask=mask, label=label, taken=[taken for _, taken in found])

@@ -1,0 +1,125 @@
+"""Draws lawful artwork into real pictures: what a board never seen before may show and no defect looks like.
+
+Detectors trained on a few boards take the artwork of others for defects: drilled holes for pin-holes, narrow gaps for
+opens. What is drawn here carries no label, so that the difference is learnt: artwork is round or straight and even,
+defects are ragged.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from gistline.domain import Box
+from gistline.simulator.patterns import decorate
+
+_Mask = NDArray[np.uint8]
+_Point = tuple[int, int]
+
+COPPER, BARE = 255, 0
+CLEAR = 12  # pixels between a label and what is drawn
+MOST_CHANGED = 0.3  # share of a picture
+LONG, ROOMY, MOSTLY = 60, 8.0, 0.85  # pixels of a track, pixels to the nearest edge, share of it with that much room
+
+
+def distract(rng: np.random.Generator, mask: _Mask, taken: Sequence[Box], *, most: int = 7) -> None:
+    """Draw up to ``most`` pieces into a copper mask (``uint8`` ``[h, w]``, 255 copper) in place, off the boxes."""
+    closed = np.zeros_like(mask)
+    for box in taken:
+        corner = (int(box.x + box.w) + CLEAR, int(box.y + box.h) + CLEAR)
+        cv2.rectangle(closed, (int(box.x) - CLEAR, int(box.y) - CLEAR), corner, 255, -1)
+    for _ in range(int(rng.integers(0, most + 1))):
+        trial = mask.copy()
+        _PIECES[int(rng.integers(len(_PIECES)))](rng, trial)
+        change = cv2.bitwise_xor(mask, trial)
+        if not (change & closed).any() and np.count_nonzero(change) < MOST_CHANGED * change.size:
+            mask[:] = trial
+
+
+def _spot(rng: np.random.Generator, mask: _Mask, *, on: int, room: float) -> _Point | None:
+    """A point at least ``room`` pixels inside copper or bare board; None where there is none."""
+    field = cv2.distanceTransform(mask if on == COPPER else 255 - mask, cv2.DIST_L2, 3)
+    places = np.flatnonzero(field >= room)
+    if not places.size:
+        return None
+    y, x = divmod(int(places[int(rng.integers(places.size))]), mask.shape[1])
+    return x, y
+
+
+def _ground(rng: np.random.Generator) -> int:
+    return COPPER if rng.random() < 0.5 else BARE
+
+
+def _drills(rng: np.random.Generator, mask: _Mask) -> None:
+    """One to six round holes of one size in copper, or round dots on bare board, in a row."""
+    on, radius = _ground(rng), int(rng.integers(3, 15))
+    first = _spot(rng, mask, on=on, room=radius + 4.0)
+    if first is None:
+        return
+    field = cv2.distanceTransform(mask if on == COPPER else 255 - mask, cv2.DIST_L2, 3)
+    step = int(rng.integers(3 * radius + 4, 3 * radius + 90))
+    dx, dy = [(step, 0), (0, step), (step, step), (step, -step)][int(rng.integers(4))]
+    for index in range(int(rng.integers(1, 7))):
+        x, y = first[0] + index * dx, first[1] + index * dy
+        if 0 <= x < mask.shape[1] and 0 <= y < mask.shape[0] and field[y, x] >= radius + 3:
+            cv2.circle(mask, (x, y), radius, COPPER - on, -1, cv2.LINE_8)
+
+
+def _ring(rng: np.random.Generator, mask: _Mask) -> None:
+    """A land with its hole on bare board, or a hole with its clearance in copper."""
+    on, radius = _ground(rng), int(rng.integers(9, 40))
+    centre = _spot(rng, mask, on=on, room=radius * 0.6 + 4)
+    if centre is not None:
+        cv2.circle(mask, centre, radius, COPPER - on, -1)
+        cv2.circle(mask, centre, int(radius * rng.uniform(0.25, 0.75)), on, -1)
+
+
+def _track(rng: np.random.Generator, mask: _Mask) -> None:
+    """A trace across bare board or a gap across copper, in right angles or slants, its width changing at times.
+
+    Only where it is long and has room: a short one between two conductors, or through a narrow one, is a defect.
+    """
+    on = _ground(rng)
+    start = _spot(rng, mask, on=on, room=8.0)
+    if start is None:
+        return
+    path, slant = [start], rng.random() < 0.3
+    for index in range(int(rng.integers(1, 6))):
+        length = int(rng.integers(15, 160)) * (1 if rng.random() < 0.5 else -1)
+        step = (length, length) if slant and index % 2 else (length, 0) if rng.random() < 0.5 else (0, length)
+        path.append((path[-1][0] + step[0], path[-1][1] + step[1]))
+    middle = np.zeros_like(mask)
+    cv2.polylines(middle, [np.array(path, np.int32)], False, 255, 1)
+    rooms = cv2.distanceTransform(mask if on == COPPER else 255 - mask, cv2.DIST_L2, 3)[middle > 0]
+    if rooms.size < LONG or np.mean(rooms >= ROOMY) < MOSTLY:
+        return
+    width = int(rng.integers(3, 15))
+    for before, after in itertools.pairwise(path):
+        cv2.line(mask, before, after, COPPER - on, width)
+        width = int(rng.integers(3, 15)) if rng.random() < 0.3 else width
+    if rng.random() < 0.4:
+        cv2.circle(mask, path[-1], int(rng.integers(7, 22)), COPPER - on, -1)
+
+
+def _pad(rng: np.random.Generator, mask: _Mask) -> None:
+    """A row of equal pads on bare board, or of equal windows in copper."""
+    on, w, h = _ground(rng), int(rng.integers(8, 50)), int(rng.integers(8, 50))
+    first = _spot(rng, mask, on=on, room=min(w, h) / 2 + 4)
+    if first is None:
+        return
+    gap = int(rng.integers(8, 30))
+    for index in range(int(rng.integers(1, 7))):
+        x = first[0] + index * (w + gap)
+        cv2.rectangle(mask, (x - w // 2, first[1] - h // 2), (x + w // 2, first[1] + h // 2), COPPER - on, -1)
+
+
+def _patch(rng: np.random.Generator, mask: _Mask) -> None:
+    """One of the simulator's patterns, in the place of what was there."""
+    decorate(rng, mask, 1)
+
+
+_PIECES = (_drills, _drills, _ring, _track, _track, _pad, _patch)
