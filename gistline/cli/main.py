@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, Entry] = {
     "up": Entry("gistline.cli.up", "Run the API, the workers and, where none are named, the servers."),
     "detect": Entry("gistline.cli.detect", "Findings of image files, in this process, without any server."),
     "model": Entry("gistline.cli.model", "Detectors: take in, quantise, measure, promote, roll back."),
+    "bench": Entry("gistline.cli.bench", "Latency and throughput of detectors, side by side."),
     "cameras": Entry("gistline.cli.cameras", "Add cameras, list them, and change or revoke their keys."),
     "submit": Entry("gistline.cli.submit", "Send image files to a running API."),
     "reports": Entry("gistline.cli.reports", "Written reports, and what each is based on."),
