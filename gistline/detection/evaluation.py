@@ -20,7 +20,8 @@ DEEPPCB_THRESHOLD: Final = 0.33
 THRESHOLDS: Final = (DEEPPCB_THRESHOLD, *COCO_THRESHOLDS)
 _MOST_PER_CLASS: Final = 100
 """Detections of one class in one image that count, strongest first (COCO's maxDets)."""
-_RECALLS: Final = np.linspace(0, 1, 101)
+RECALLS: Final = np.linspace(0, 1, 101)
+"""Recalls at which COCO reads the precision."""
 
 LabelledBox = tuple[str, Box]
 
@@ -57,6 +58,19 @@ class Accuracy:
         """One class's average precision, mean over the thresholds."""
         row = self.average_precision[self.labels.index(label)]
         return float(np.mean([row[THRESHOLDS.index(threshold)] for threshold in thresholds]))
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMatches:
+    """One class's detections of all images, strongest first, matched once.
+
+    ``hits`` is ``[detection, threshold]`` bool, ``images`` the index of each detection's image, ``wanted`` the number
+    of labels on each image.
+    """
+
+    hits: NDArray[np.bool_]
+    images: NDArray[np.intp]
+    wanted: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +140,37 @@ def operating_point(
     return OperatingPoint(hits, found - hits, wanted - hits)
 
 
-def _class_precision(
+def match_class(
     predictions: Sequence[Sequence[Detection]], truth: Sequence[Sequence[LabelledBox]], label: str
-) -> NDArray[np.float64]:
+) -> ClassMatches:
+    """Match one class's detections with its labels, image by image.
+
+    Raises:
+        ValueError: different numbers of images.
+
+    """
     scores: list[float] = []
-    matches: list[NDArray[np.bool_]] = []
-    wanted = 0
-    for detections, labelled in zip(predictions, truth, strict=True):
+    matches = [np.zeros((0, len(THRESHOLDS)), np.bool_)]
+    images: list[int] = []
+    wanted: list[int] = []
+    for number, (detections, labelled) in enumerate(zip(predictions, truth, strict=True)):
         ranked = sorted((one for one in detections if one.label == label), key=lambda one: -one.confidence)
         ranked = ranked[:_MOST_PER_CLASS]
         boxes = [box for name, box in labelled if name == label]
-        wanted += len(boxes)
+        wanted.append(len(boxes))
         scores.extend(one.confidence for one in ranked)
+        images.extend([number] * len(ranked))
         matches.append(_match(ranked, boxes))
-    if not wanted:
-        return np.full(len(THRESHOLDS), np.nan)
     order = np.argsort(-np.array(scores), kind="stable")
-    return _interpolated(np.concatenate(matches)[order], wanted)
+    return ClassMatches(np.concatenate(matches)[order], np.array(images, np.intp)[order], np.array(wanted, np.int64))
+
+
+def _class_precision(
+    predictions: Sequence[Sequence[Detection]], truth: Sequence[Sequence[LabelledBox]], label: str
+) -> NDArray[np.float64]:
+    found = match_class(predictions, truth, label)
+    wanted = int(found.wanted.sum())
+    return _interpolated(found.hits, wanted) if wanted else np.full(len(THRESHOLDS), np.nan)
 
 
 def _match(ranked: Sequence[Detection], boxes: Sequence[Box]) -> NDArray[np.bool_]:
@@ -177,6 +205,6 @@ def _interpolated(hits: NDArray[np.bool_], wanted: int) -> NDArray[np.float64]:
     envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     result = np.zeros(hits.shape[1])
     for column in range(hits.shape[1]):
-        reached = np.searchsorted(found[:, column] / wanted, _RECALLS)
-        result[column] = envelope[reached[reached < len(hits)], column].sum() / _RECALLS.size
+        reached = np.searchsorted(found[:, column] / wanted, RECALLS)
+        result[column] = envelope[reached[reached < len(hits)], column].sum() / RECALLS.size
     return result
