@@ -2,66 +2,38 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from gistline.cli import hardware_probes
+from gistline.cli.checks import Check, State
+from gistline.detection import hardware
 from gistline.detection.model_file import BUNDLED, bundled_path, load_model
 from gistline.embedded import postgres, redis
 from gistline.errors import GistlineError
 from gistline.settings import Settings
 from gistline.storage import migrate
 
-CPUINFO = Path("/proc/cpuinfo")
-INT8_FLAGS = ("avx512_vnni", "avx_vnni", "amx_int8", "i8mm", "asimddp")
-"""Instructions that multiply and add 8-bit integers: x86's three, then Arm's two."""
-BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
-FIRST_INT8_CAPABILITY = (7, 2)
-"""Tensor cores compute in INT8 from compute capability 7.2 (Xavier) and 7.5 (Turing) on; 7.0 (Volta) cannot."""
-
-
-class State(StrEnum):
-    """``missing`` stops the product from working; ``absent`` is something that it can do without."""
-
-    OK = "ok"
-    ABSENT = "absent"
-    MISSING = "missing"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing looked at: what was found, and what cures it where it is missing."""
-
-    name: str
-    state: State
-    found: str
-    cure: str = ""
+_CPU_ABILITIES = "print('finds', *openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))"
 
 
 def examine(settings: Settings) -> Iterator[Check]:
     """Look at hardware, runtimes, servers and data files, one after the other."""
     yield _python()
-    yield cpu(CPUINFO.read_text() if CPUINFO.exists() else "")
-    yield from _gpus()
-    yield _runtime("openvino", "openvino", State.MISSING, cure="Run 'pip install openvino'.")
+    yield from hardware_probes.examine(settings)
     optional = "Only for NVIDIA GPUs: 'pip install gistline[gpu]'."
-    yield _runtime("tensorrt", "tensorrt-cu13", State.ABSENT, cure=optional)
-    yield _runtime("pycuda", "pycuda", State.ABSENT, cure=optional)
+    yield _runtime("openvino", State.MISSING, cure="Run 'pip install openvino'.", ask=_CPU_ABILITIES)
+    yield _runtime("tensorrt", State.ABSENT, cure=optional)
+    yield _runtime("pycuda", State.ABSENT, cure=optional)
     yield _database(settings.database.url.get_secret_value())
     yield _redis(settings.redis.url.get_secret_value())
     yield _model(settings)
@@ -69,69 +41,21 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _ranks()
 
 
-def cpu(cpuinfo: str) -> Check:
-    """Model, usable cores and the instructions that matter, from the text of ``/proc/cpuinfo``."""
-    fields: dict[str, str] = {}
-    for line in cpuinfo.splitlines():
-        name, _, value = line.partition(":")
-        fields.setdefault(name.strip().lower(), value.strip())
-    flags = set(fields.get("flags", fields.get("features", "")).split())
-    model = fields.get("model name") or platform.processor() or platform.machine()
-    int8 = [flag for flag in INT8_FLAGS if flag in flags]
-    bf16 = [flag for flag in BF16_FLAGS if flag in flags]
-    found = f"{model}, {_cores()} cores, INT8 by {' '.join(int8) or 'none'}, BF16 by {' '.join(bf16) or 'none'}"
-    if int8:
-        return Check("cpu", State.OK, found)
-    return Check("cpu", State.ABSENT, found, "Needs no cure: INT8 runs here too, but gains less over FP32.")
-
-
-def gpu(row: list[str]) -> Check:
-    """One line of nvidia-smi: name, compute capability, memory, driver."""
-    name, capability, memory, driver = (cell.strip() for cell in row)
-    found = f"{name}, compute capability {capability}, {memory}, driver {driver}"
-    major, _, minor = capability.partition(".")
-    if (int(major), int(minor or 0)) >= FIRST_INT8_CAPABILITY:
-        return Check("gpu", State.OK, f"{found}, INT8 tensor cores")
-    return Check("gpu", State.ABSENT, f"{found}, no INT8 tensor cores", "FP16 or the CPU is the better choice here.")
-
-
 def _python() -> Check:
     return Check("python", State.OK, platform.python_version())
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-def _gpus() -> Iterator[Check]:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        yield Check("gpu", State.ABSENT, "no nvidia-smi, so no NVIDIA GPU", "None is needed.")
-        return
-    query = "--query-gpu=name,compute_cap,memory.total,driver_version"
-    try:
-        answer = _output([program, query, "--format=csv,noheader"])
-    except (OSError, subprocess.SubprocessError) as error:
-        yield Check(
-            "gpu", State.ABSENT, f"nvidia-smi fails: {error}", "Mend the driver, or do without: none is needed."
-        )
-        return
-    for row in csv.reader(io.StringIO(answer)):
-        yield gpu(row)
-
-
-def _runtime(module: str, package: str, otherwise: State, *, cure: str) -> Check:
+def _runtime(module: str, otherwise: State, *, cure: str, ask: str = "") -> Check:
     """Import in another process: some runtimes are slow to load, and a broken one may end the process."""
     if find_spec(module) is None:
         return Check(module, otherwise, "not installed", cure)
     try:
-        _output([sys.executable, "-c", f"import {module}"])
-        return Check(module, State.OK, version(package))
-    except PackageNotFoundError:
-        return Check(module, State.OK, "version unknown")
+        answer = _output([sys.executable, "-c", f"import {module}\n{ask}"]).strip()
     except subprocess.SubprocessError as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         return Check(module, otherwise, f"cannot be imported: {said[-1]}", cure)
+    number = hardware.libraries()[module] or "version unknown"
+    return Check(module, State.OK, f"{number}, {answer}" if answer else number)
 
 
 def _database(url: str) -> Check:
