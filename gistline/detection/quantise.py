@@ -8,7 +8,7 @@ runtimes want other zero points and Q/DQ in other places, but the same ranges.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from gistline.detection.calibration import CalibrationCheck
 from gistline.detection.half import raised, to_half
 from gistline.detection.model_file import ModelFile, read_model
 from gistline.detection.placement import Head, Placement, Spare, Style, place
@@ -26,19 +27,7 @@ from gistline.detection.qdq import Form, insert
 from gistline.detection.ranges import Method, Range, RangeTable, choose_range
 from gistline.errors import ModelRejected
 
-__all__ = [
-    "QuantisationResult",
-    "Recipe",
-    "Target",
-    "collect_ranges",
-    "quantise",
-    "quantise_weights",
-    "write_quantised",
-]
-
 _PREFIX: Final = "gistline."
-LEAST_IMAGES: Final = 10
-"""Fewer calibration images say nothing of the ranges: the command refuses them."""
 
 
 class Target(StrEnum):
@@ -118,8 +107,15 @@ def quantise(
     return write_quantised(model, collect_ranges(model, images), out=out, recipe=recipe or Recipe())
 
 
-def collect_ranges(model: Path, images: Iterable[NDArray[np.uint8]]) -> RangeTable:
+def collect_ranges(
+    model: Path, images: Iterable[NDArray[np.uint8]], *, look: CalibrationCheck | None = None
+) -> RangeTable:
     """Histograms of every tensor that any recipe may quantise, from one float run over the images.
+
+    Args:
+        model: FP32 ONNX detector.
+        images: as in :func:`quantise`; drawn one by one.
+        look: is shown every image.
 
     Raises:
         ModelRejected: the file is no float detector, or there was no image.
@@ -130,10 +126,16 @@ def collect_ranges(model: Path, images: Iterable[NDArray[np.uint8]]) -> RangeTab
 
     checked = float_model(model)
     everything = place(onnx.load_model_from_string(checked.content).graph, Spare(Head.NONE), style=Style.INPUTS)
-    table = RangeTable()
-    boxed = (letterbox(image, checked.input_size)[0] for image in images)
-    for tensors in probe(checked, everything.tensors, boxed):
+    table, check = RangeTable(), look or CalibrationCheck()
+
+    def boxed() -> Iterator[NDArray[np.uint8]]:
+        for image in images:
+            check.see(image)
+            yield letterbox(image, checked.input_size)[0]
+
+    for tensors in probe(checked, everything.tensors, boxed()):
         table.add(tensors)
+    table.digest = check.digest if table.images else ""
     if not table.images:
         raise ModelRejected(
             f"{model.name} cannot be quantised without calibration images.", cure="Give 100 to 500 of your frames."
@@ -223,6 +225,7 @@ def _note(proto: Any, source: ModelFile, table: RangeTable, *, recipe: Recipe) -
         "method": recipe.method.value,
         "percentile": str(recipe.percentile) if recipe.method is Method.PERCENTILE else "",
         "calibration_images": str(table.images),
+        "calibration_sha256": table.digest,
         "target": recipe.target.value,
         "activations": "int8 symmetric" if recipe.form.symmetric else "uint8",
         "weights": "per channel" if recipe.per_channel else "per tensor",

@@ -117,10 +117,14 @@ def _width(low: float, high: float) -> float:
 
 @dataclass(slots=True)
 class RangeTable:
-    """Histograms of the tensors that feed convolutions, and how many images they were taken from."""
+    """Histograms of the tensors that feed convolutions, and how many images they were taken from.
+
+    ``digest`` is the SHA-256 of those images' pixels, empty where it is not known.
+    """
 
     histograms: dict[str, Histogram] = field(default_factory=dict)
     images: int = 0
+    digest: str = ""
 
     def add(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
         """Count the tensors of one more image."""
@@ -138,7 +142,7 @@ class RangeTable:
     def save(self, path: Path) -> None:
         """Write the whole table as one compressed ``.npz``."""
         facts = {name: (h.width, h.first, h.minimum, h.maximum) for name, h in self.histograms.items()}
-        header = json.dumps({"images": self.images, "tensors": facts})
+        header = json.dumps({"images": self.images, "digest": self.digest, "tensors": facts})
         arrays = {str(i): h.counts for i, h in enumerate(self.histograms.values())}
         with path.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, header=np.array(header), **arrays)
@@ -152,7 +156,7 @@ class RangeTable:
                 name: Histogram(width, first, file[str(i)], low, high)
                 for i, (name, (width, first, low, high)) in enumerate(header["tensors"].items())
             }
-        return cls(histograms, header["images"])
+        return cls(histograms, header["images"], header.get("digest", ""))
 
 
 def choose_range(histogram: Histogram, method: Method, *, percentile: float = 99.99, symmetric: bool = False) -> Range:
