@@ -67,8 +67,9 @@ def test_half_precision_network(session: GpuSession) -> None:
 
 def test_frames_are_drawn_while_earlier_ones_are_computed(session: GpuSession) -> None:
     """The second batch has been uploaded while the first, slow one is still being computed."""
-    pipeline = Pipeline(session, EchoNetwork(session, (640, 640), 4, work=4_000))
-    first, second = frames(4), frames(4, seed=1)
+    # 400 copies of 79 MB take tens of milliseconds, and are queued in one or two.
+    pipeline = Pipeline(session, EchoNetwork(session, (640, 640), 16, work=400))
+    first, second = frames(16), frames(16, seed=1)
     slots: list[Any] = [pipeline._idle.get(), pipeline._idle.get()]
     running = [pipeline._launch(slot, batch, 0.5) for slot, batch in zip(slots, (first, second), strict=True)]
     with session.current():
@@ -77,7 +78,7 @@ def test_frames_are_drawn_while_earlier_ones_are_computed(session: GpuSession) -
         assert not slots[1]._computed.query()
     for one in running:
         with session.current():
-            one.slot.read(4)
+            one.slot.read(16)
         pipeline._idle.put(one.slot)
 
 
