@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gistline.detection.engine import Engine
+from gistline.detection.layouts import Layout
 from gistline.detection.model_file import ModelFile, load_model
 from gistline.detection.postprocess import Limits, to_detections
 from gistline.detection.preprocess import PAD_VALUE
+from gistline.detection.trial import try_out
 from gistline.domain import Detection, EngineInfo
+from gistline.errors import GistlineError
 from gistline.settings import DetectionSettings
 
 
@@ -38,6 +41,11 @@ class Detector:
         return self._engine.info
 
     @property
+    def engine(self) -> Engine:
+        """The engine itself, for benchmarks and measurements."""
+        return self._engine
+
+    @property
     def in_flight(self) -> int:
         """Images that the engine works on at once."""
         return self._engine.in_flight
@@ -55,12 +63,16 @@ class Detector:
             ValueError: an image has another shape or dtype.
 
         """
+        return list(self.detect_each(images, min_confidence))
+
+    def detect_each(
+        self, images: Iterable[NDArray[np.uint8]], min_confidence: float | None = None
+    ) -> Iterator[list[Detection]]:
+        """:meth:`detect`, one image's detections at a time, in order, as soon as they are there."""
         limits = self._limits if min_confidence is None else replace(self._limits, min_confidence=min_confidence)
         labels = self.info.labels
-        return [
-            to_detections(candidates, labels=labels, limits=limits, suppressed=self._suppressed)
-            for candidates in self._engine.stream(images, limits.min_confidence)
-        ]
+        for candidates in self._engine.stream(images, limits.min_confidence):
+            yield to_detections(candidates, labels=labels, limits=limits, suppressed=self._suppressed)
 
     def warm_up(self) -> None:
         """Infer one grey image on every stream, so that the first real one does not pay for their set-up.
@@ -71,6 +83,16 @@ class Detector:
         """
         grey = np.full((*self.info.input_size, 3), PAD_VALUE, np.uint8)
         self.detect([grey] * self.in_flight)
+
+    def try_out(self, layout: Layout) -> int:
+        """Examine the answers to test images; how many predictions the network makes of an image.
+
+        Raises:
+            ModelRejected: scores or boxes are not what the layout says.
+            EngineUnavailable: the runtime failed or answered nonsense.
+
+        """
+        return try_out(self._engine, layout)
 
     def close(self) -> None:
         """Free the engine."""
@@ -89,11 +111,20 @@ def open_detector(settings: DetectionSettings) -> Detector:
     """Load the model that the settings name and compile it for this machine.
 
     Raises:
-        ModelRejected: the file is missing or does not fit, or an INT8 model would not run in INT8.
+        ModelRejected: the file is missing or does not fit, answers test images with what its layout cannot mean, or
+            would not run in INT8 though it is quantised.
         EngineUnavailable: the runtime cannot be loaded.
 
     """
-    return open_model(load_model(settings), settings)
+    model = load_model(settings)
+    detector = open_model(model, settings)
+    if settings.model:
+        try:
+            detector.try_out(model.layout)
+        except GistlineError:
+            detector.close()
+            raise
+    return detector
 
 
 def open_model(model: ModelFile, settings: DetectionSettings) -> Detector:

@@ -36,6 +36,8 @@ _NAMES: Final = {
     LayoutKind.OBJECTNESS: "YOLOv5/v7 with objectness",
     LayoutKind.END_TO_END: "YOLOv10/26 end-to-end",
 }
+_MASKS: Final = 32
+_SEGMENTS: Final = f"; {_MASKS} values more than boxes and scores are what segmentation answers"
 UNDERSTOOD: Final = (
     "Understood, for n classes: [batch, 4 + n, predictions] (YOLOv8/v9/11), [batch, predictions, 5 + n] with "
     "objectness (YOLOv5/v7), [batch, predictions, 6] end-to-end (YOLOv10/26); boxes in pixels, scores in 0..1."
@@ -206,9 +208,10 @@ def _grids(input_size: tuple[int, int]) -> set[int]:
 def _mismatch(shape: Shape, n_labels: int | None, wished: LayoutKind | None) -> str:
     as_wished = f" and is to be read as {_NAMES[wished]}" if wished else ""
     named = "unnamed classes" if n_labels is None else f"{n_labels} class{'' if n_labels == 1 else 'es'}"
-    would = [f"{classes} as {_NAMES[kind]}" for kind, classes in classes_by_shape(shape).items()]
-    hint = f" (by its shape: {' or '.join(would)})" if would else ""
-    return f"The output {_written(shape)} does not fit {named}{as_wished}{hint}."
+    would = classes_by_shape(shape)
+    hint = f" (by its shape: {' or '.join(f'{has} as {_NAMES[kind]}' for kind, has in would.items())})" if would else ""
+    masks = n_labels is not None and any(has == n_labels + _MASKS for has in would.values())
+    return f"The output {_written(shape)} does not fit {named}{as_wished}{hint}{_SEGMENTS if masks else ''}."
 
 
 def _written(shape: Shape) -> str:

@@ -1,31 +1,26 @@
 """Reads a detector's ONNX file and refuses, before anything runs, one that would be misunderstood.
 
-Understood is what ultralytics' exporter writes for YOLOv8 and YOLO11 detection: one float32 RGB input
-``[batch, 3, height, width]`` scaled to 0..1, one output ``[batch, 4 + classes, anchors]`` without built-in NMS, and the
-class names in the metadata property ``names``.
+:func:`read_model` takes a file that says everything itself. :func:`adopt` takes any of the usual exports with what its
+owner says of it, and writes that into the file, so that from then on it says everything itself.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-
-from gistline.detection.layouts import Layout, recognise
+from gistline.detection import onnx_facts
+from gistline.detection.labels_file import read_labels
+from gistline.detection.layouts import Layout
+from gistline.detection.rewriting import rewrite
+from gistline.detection.understanding import Understood, Wishes, understand
 from gistline.errors import ModelRejected
 from gistline.settings import DetectionSettings
 
 BUNDLED: Final = {"fp32": "pcb.onnx", "int8": "pcb.int8.onnx"}
-UNDERSTOOD: Final = (
-    "Understood: one float32 input [batch, 3, height, width], one output [batch, 4 + classes, anchors] and the class "
-    "names in the metadata property 'names' (ultralytics: export(format='onnx', nms=False))."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +52,16 @@ def load_model(settings: DetectionSettings) -> ModelFile:
         ModelRejected: the file is missing, damaged, or of a layout that is not understood.
 
     """
-    return read_model(Path(settings.model) if settings.model else bundled_path(settings.precision))
+    if settings.model:
+        path = Path(settings.model)
+        wishes = Wishes(labels=read_labels(Path(settings.labels)) if settings.labels else None)
+        return adopt(path.name, read_bytes(path), wishes)
+    if settings.labels:
+        raise ModelRejected(
+            "detection.labels is set and detection.model is not; the bundled detector names its classes itself.",
+            cure="Name the model that the labels belong to, or leave them out.",
+        )
+    return read_model(bundled_path(settings.precision))
 
 
 def bundled_path(precision: str) -> Path:
@@ -79,41 +83,88 @@ def bundled_path(precision: str) -> Path:
 
 
 def read_model(path: Path) -> ModelFile:
-    """Read and check one ONNX file.
+    """Read and check one ONNX file that says everything itself.
 
     Raises:
         ModelRejected: says what was seen in the file and what is understood.
 
     """
-    return read_content(path.name, _read_bytes(path))
+    return read_content(path.name, read_bytes(path))
 
 
 def read_content(name: str, content: bytes) -> ModelFile:
-    """Check the bytes of an ONNX file; ``name`` is what it is called in messages and findings.
+    """Check the bytes of an ONNX file that says everything itself; ``name`` is what it is called in messages.
 
     Raises:
         ModelRejected: says what was seen in the file and what is understood.
 
     """
-    model = _parse(name, content)
-    labels = _labels(name, model)
-    batch, input_size = _input(name, model)
-    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    model = onnx_facts.parse(name, content)
+    understood = understand(name, model, Wishes())
+    if understood.dropped or understood.seen.transposed:
+        what = "outputs beside the boxes" if understood.dropped else "an output whose axes are exchanged"
+        raise ModelRejected(f"{name} has {what}.", cure="'gistline model add' takes it and mends that.")
+    convolutions = sum(node.op_type == "Conv" for node in model.graph.node)
     return ModelFile(
         name=name,
         sha256=hashlib.sha256(content).hexdigest(),
-        labels=labels,
-        input_size=input_size,
-        convolutions=len(convolutions),
-        quantised_convolutions=_quantised(model, convolutions),
+        labels=understood.labels,
+        input_size=understood.size,
+        convolutions=convolutions,
+        quantised_convolutions=onnx_facts.quantised_convolutions(model),
         content=content,
-        layout=_layout(name, model, len(labels), input_size=input_size),
-        max_batch=batch,
-        float16=_is_float16(model),
+        layout=understood.seen.layout,
+        max_batch=understood.batch,
+        float16=onnx_facts.is_float16(model),
     )
 
 
-def _read_bytes(path: Path) -> bytes:
+def adopt(name: str, content: bytes, wishes: Wishes) -> ModelFile:
+    """Take an export with what its owner says of it.
+
+    Where the file alone does not tell it all (labels, layout, size), the answer is written into its metadata; outputs
+    of no use are cut off and an output with exchanged axes is turned. A file that needs none of it keeps its bytes.
+
+    Raises:
+        ModelRejected: says what was seen in the file and what is understood.
+        EngineUnavailable: the shapes had to be inferred, and no runtime can be loaded.
+
+    """
+    model = onnx_facts.parse(name, content)
+    understood = understand(name, model, wishes, lambda shape: _inferred_shapes(content, shape))
+    as_it_is = _alone(name, content)
+    if as_it_is is not None and _says(as_it_is, understood):
+        return as_it_is
+    return read_content(name, rewrite(model, understood))
+
+
+def _alone(name: str, content: bytes) -> ModelFile | None:
+    """The file as it speaks for itself; None when it does not."""
+    try:
+        return read_content(name, content)
+    except ModelRejected:
+        return None
+
+
+def _says(model: ModelFile, understood: Understood) -> bool:
+    wanted = understood.labels, understood.size, understood.seen.layout.kind
+    return wanted == (model.labels, model.input_size, model.layout.kind)
+
+
+def _inferred_shapes(content: bytes, shape: tuple[int, ...]) -> dict[str, tuple[int | str, ...]]:
+    # Loaded only for files that leave their shapes open.
+    from gistline.detection.openvino_engine import output_shapes
+
+    return output_shapes(content, shape)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A model file's bytes.
+
+    Raises:
+        ModelRejected: it cannot be read.
+
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -121,80 +172,3 @@ def _read_bytes(path: Path) -> bytes:
             f"The model file {path} cannot be read: {error.strerror or error}.",
             cure="Check the path in GISTLINE_DETECTION__MODEL.",
         ) from error
-
-
-def _parse(name: str, content: bytes) -> Any:
-    try:
-        model = onnx.load_model_from_string(content)
-    except DecodeError as error:
-        raise ModelRejected(f"{name} is no ONNX file ({len(content)} bytes).", cure=UNDERSTOOD) from error
-    if not model.graph.node:
-        raise ModelRejected(f"{name} holds no ONNX graph ({len(content)} bytes).", cure=UNDERSTOOD)
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise ModelRejected(f"{name} keeps its weights in other files.", cure="Save it as one file.")
-    return model
-
-
-def _labels(name: str, model: Any) -> tuple[str, ...]:
-    """Class names in the order of the score rows; the property is a dict or list written as a Python literal."""
-    written = {entry.key: entry.value for entry in model.metadata_props}.get("names", "")
-    try:
-        names = ast.literal_eval(written)
-        ordered = [names[key] for key in sorted(names, key=int)] if isinstance(names, dict) else list(names)
-        indices = sorted(int(key) for key in names) if isinstance(names, dict) else range(len(ordered))
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise ModelRejected(f"{name} has names = {written[:80]!r}.", cure=UNDERSTOOD) from error
-    if not ordered or list(indices) != list(range(len(ordered))) or not all(isinstance(n, str) and n for n in ordered):
-        raise ModelRejected(f"{name} has names = {written[:80]!r}.", cure=UNDERSTOOD)
-    return tuple(ordered)
-
-
-def _input(name: str, model: Any) -> tuple[int | None, tuple[int, int]]:
-    """The batch, None where it is dynamic, and height and width."""
-    initialisers = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in initialisers]
-    shapes = [_shape(value) for value in inputs]
-    one = len(shapes) == 1 and len(shapes[0]) == 4 and inputs[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    if not one or shapes[0][1] != 3 or not all(isinstance(side, int) and side > 0 for side in shapes[0][2:]):
-        seen = ", ".join(f"{value.name} {_kind(value)} {shape}" for value, shape in zip(inputs, shapes, strict=True))
-        raise ModelRejected(f"{name} takes {seen or 'no input'}.", cure=UNDERSTOOD)
-    batch = shapes[0][0]
-    return batch if isinstance(batch, int) else None, (int(shapes[0][2]), int(shapes[0][3]))
-
-
-def _layout(name: str, model: Any, classes: int, *, input_size: tuple[int, int]) -> Layout:
-    outputs = list(model.graph.output)
-    shapes = [_shape(value) for value in outputs]
-    if len(shapes) != 1:
-        seen = ", ".join(f"{value.name} {shape}" for value, shape in zip(outputs, shapes, strict=True))
-        raise ModelRejected(f"{name} answers {seen or 'nothing'}.", cure=UNDERSTOOD)
-    try:
-        return recognise(shapes[0], classes, input_size=input_size)
-    except ModelRejected as error:
-        raise ModelRejected(f"{name}: {error.message}", cure=error.cure) from error
-
-
-def _is_float16(model: Any) -> bool:
-    """A weight, or the scale of one, is FP16."""
-    half = {t.name for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT16}
-    return any(
-        name in half for node in model.graph.node if node.op_type in ("Conv", "DequantizeLinear") for name in node.input
-    )
-
-
-def _quantised(model: Any, convolutions: list[Any]) -> int:
-    if not any(node.op_type == "QuantizeLinear" for node in model.graph.node):
-        return 0
-    dequantised = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    return sum(node.input[1] in dequantised for node in convolutions)
-
-
-def _shape(value: Any) -> list[int | str]:
-    """Dimensions as written: numbers, or names ('?' where there is none) of the dynamic ones."""
-    return [
-        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in value.type.tensor_type.shape.dim
-    ]
-
-
-def _kind(value: Any) -> str:
-    return str(onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)).lower()

@@ -25,8 +25,6 @@ _T = TypeVar("_T")
 FloatPrecision = Literal["f32", "bf16"]
 
 _NAMES: Final = {"i8": "INT8", "u8": "INT8", "f32": "FP32", "f16": "FP16", "bf16": "BF16"}
-_EMULATION: Final = {"LP_TRANSFORMS_MODE": False}
-"""Leaves QuantizeLinear and DequantizeLinear where they stand, in float."""
 _LEAST_INT8_SHARE: Final = 0.5
 """Below this share of the quantised convolutions the engine would be an INT8 engine in name only."""
 
@@ -53,7 +51,6 @@ class OpenVinoEngine:
         streams: int = 0,
         float_precision: FloatPrecision = "f32",
         cache_dir: Path | None = None,
-        emulate: bool = False,
     ) -> None:
         """Compile for this machine's CPU.
 
@@ -63,19 +60,15 @@ class OpenVinoEngine:
             float_precision: what runs unquantised. OpenVINO's own default is bf16 where the CPU has it, whose eight
                 bits of mantissa place a box edge near 640 only to within 4 pixels: hence f32.
             cache_dir: folder where the compiled model is kept for the next start.
-            emulate: compute quantised convolutions in float, with every rounding that the file asks for: what a
-                runtime with exact INT8 answers, whatever this CPU's own INT8 does.
 
         Raises:
             EngineUnavailable: OpenVINO cannot be loaded.
             ModelRejected: the file does not compile, or its quantised convolutions would not run in INT8.
 
         """
-        options = _options(streams, float_precision, cache_dir)
-        compiled = _compile(model, options | _EMULATION if emulate else options)
+        compiled = _compile(model, _options(streams, float_precision, cache_dir))
         self._info = _read_info(model, compiled)
-        if not emulate:
-            _refuse_silent_fallback(model, self._info)
+        _refuse_silent_fallback(model, self._info)
         self._layout = model.layout
         self._batch = model.max_batch or 1
         requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
@@ -206,7 +199,7 @@ def _compile(model: ModelFile, options: dict[str, Any]) -> Any:
     except RuntimeError as error:
         raise ModelRejected(
             f"OpenVINO {openvino.get_version()} cannot compile {model.name}: {str(error).strip().splitlines()[-1]}",
-            cure="Export the model again with a dynamic batch, opset 13 to 20 and no built-in NMS.",
+            cure="Export the model again, opset 13 to 20, and look at it with 'gistline model add'.",
         ) from error
 
 
@@ -264,6 +257,31 @@ def _refuse_silent_fallback(model: ModelFile, info: EngineInfo) -> None:
         )
 
 
+def output_shapes(content: bytes, shape: tuple[int, ...]) -> dict[str, tuple[int | str, ...]]:
+    """Each output's shape for an input of ``shape``, as far as it can be inferred; "?" elsewhere.
+
+    Raises:
+        EngineUnavailable: OpenVINO cannot be loaded.
+        ModelRejected: the graph cannot be read or does not take that shape.
+
+    """
+    openvino = _runtime()
+    try:
+        graph = openvino.Core().read_model(content, b"")
+        graph.reshape(list(shape))
+    except RuntimeError as error:
+        raise ModelRejected(
+            f"It does not take an input {list(shape)}: {str(error).strip().splitlines()[-1]}",
+            cure="Check the size (--size HEIGHTxWIDTH).",
+        ) from error
+    found: dict[str, tuple[int | str, ...]] = {}
+    for output in graph.outputs:
+        dims = output.get_partial_shape()
+        known = () if dims.rank.is_dynamic else tuple(dim.get_length() if dim.is_static else "?" for dim in dims)
+        found.update(dict.fromkeys(output.get_names(), known))
+    return found
+
+
 def probe(
     model: ModelFile, tensors: tuple[str, ...], images: Iterable[NDArray[np.uint8]]
 ) -> Iterator[dict[str, NDArray[np.float32]]]:
@@ -284,10 +302,12 @@ def probe(
     pixels = graph.input().get_any_name()
     inside = [name for name in tensors if name != pixels]
     graph.add_outputs(inside)
-    graph.reshape([1, 3, *model.input_size])
+    batch = model.max_batch or 1
+    graph.reshape([batch, 3, *model.input_size])
+    kind = graph.input().get_element_type().to_dtype()
     compiled = openvino.compile_model(graph, "CPU", _options(0, "f32", None))
     for image in images:
         values = np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32) / np.float32(255)
-        results = compiled(values)
-        found = {name: results[name] for name in inside}
+        results = compiled(values.repeat(batch, axis=0).astype(kind, copy=False))
+        found = {name: results[name][: None if batch == 1 else 1].astype(np.float32, copy=False) for name in inside}
         yield found | ({pixels: values} if pixels in tensors else {})

@@ -12,8 +12,8 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from gistline.detection.detector import Detector, open_detector
-from gistline.detection.model_file import read_model
+from gistline.detection.detector import Detector, open_detector, open_model
+from gistline.detection.model_file import load_model, read_model
 from gistline.detection.openvino_engine import OpenVinoEngine
 from gistline.domain import Box
 from gistline.errors import EngineUnavailable, ModelRejected
@@ -152,7 +152,10 @@ def test_closed_detector_refuses(model: Path) -> None:
 
 
 def test_nan_is_never_nothing_found(tmp_path: Path) -> None:
-    with open_detector(DetectionSettings(model=str(spot_detector(tmp_path / "m.onnx", scale=float("nan"))))) as opened:
+    settings = DetectionSettings(model=str(spot_detector(tmp_path / "m.onnx", scale=float("nan"))))
+    with pytest.raises(EngineUnavailable, match="NaN"):
+        open_detector(settings)
+    with open_model(load_model(settings), settings) as opened:
         with pytest.raises(EngineUnavailable, match="NaN"):
             opened.detect([spot("red", 0, 0)])
         with pytest.raises(EngineUnavailable, match="NaN"):
