@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -13,10 +14,13 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gistline.detection.candidates import Candidates, select
+from gistline.detection.candidates import Candidates, refuse_not_finite, select
 from gistline.detection.engine import Image
+from gistline.detection.layouts import LayoutKind
 from gistline.detection.model_file import ModelFile
 from gistline.detection.preprocess import Geometry, letterbox
+from gistline.detection.pruned_tail import prune_tail
+from gistline.detection.whole_splits import keep_splits_whole
 from gistline.domain import EngineInfo
 from gistline.errors import EngineUnavailable, ModelRejected
 
@@ -25,6 +29,8 @@ _T = TypeVar("_T")
 FloatPrecision = Literal["f32", "bf16"]
 
 _NAMES: Final = {"i8": "INT8", "u8": "INT8", "f32": "FP32", "f16": "FP16", "bf16": "BF16"}
+_EVERYTHING: Final = -np.inf
+"""A threshold that every prediction reaches."""
 _LEAST_INT8_SHARE: Final = 0.5
 """Below this share of the quantised convolutions the engine would be an INT8 engine in name only."""
 
@@ -66,10 +72,10 @@ class OpenVinoEngine:
             ModelRejected: the file does not compile, or its quantised convolutions would not run in INT8.
 
         """
-        compiled = _compile(model, _options(streams, float_precision, cache_dir))
+        compiled, self._pruned = _compile(model, _options(streams, float_precision, cache_dir))
         self._info = _read_info(model, compiled)
         _refuse_silent_fallback(model, self._info)
-        self._layout = model.layout
+        self._layout = replace(model.layout, predictions=None) if self._pruned else model.layout
         self._batch = model.max_batch or 1
         requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._in_flight = requests * self._batch
@@ -90,7 +96,8 @@ class OpenVinoEngine:
 
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``[n, height, width, 3]`` -> raw predictions, batch axis first; n is at least 1."""
-        return np.stack(list(self._run(((image, None) for image in batch), lambda raw, _: raw.copy())))
+        images = ((image, None) for image in batch)
+        return np.stack(list(self._run(images, lambda raw, _: raw.copy(), _EVERYTHING)))
 
     def stream(self, images: Iterable[Image], min_confidence: float) -> Iterator[Candidates]:
         """Yield candidates in order; a request that is done starts on the next image before its result goes out."""
@@ -98,18 +105,24 @@ class OpenVinoEngine:
         def read(raw: NDArray[np.float32], geometry: Geometry) -> Candidates:
             return Candidates(*select(raw, self._layout, min_confidence), geometry)
 
-        return self._run((letterbox(image, self._info.input_size) for image in images), read)
+        return self._run((letterbox(image, self._info.input_size) for image in images), read, min_confidence)
 
     def _run(
-        self, inputs: Iterable[tuple[NDArray[np.uint8], _C]], read: Callable[[NDArray[np.float32], _C], _T]
+        self,
+        inputs: Iterable[tuple[NDArray[np.uint8], _C]],
+        read: Callable[[NDArray[np.float32], _C], _T],
+        threshold: float,
     ) -> Iterator[_T]:
-        """Infer letterboxed images and yield what ``read`` makes of each one's raw prediction, in order."""
+        """Infer letterboxed images and yield what ``read`` makes of each one's raw prediction, in order.
+
+        Where the tail is pruned, the prediction holds what scores at least ``threshold``, unless that is everything.
+        """
         running: deque[_Running] = deque()
         waiting = iter(inputs)
         try:
             while chunk := list(islice(waiting, self._batch)):
                 request, done = self._take(running, read)
-                running.append(self._start(request, chunk))
+                running.append(self._start(request, chunk, threshold))
                 yield from done
             while running:
                 request, done = self._finish(running, read)
@@ -141,7 +154,7 @@ class OpenVinoEngine:
         except Empty:
             return self._finish(running, read)
 
-    def _start(self, request: Any, chunk: Sequence[tuple[NDArray[np.uint8], Any]]) -> _Running:
+    def _start(self, request: Any, chunk: Sequence[tuple[NDArray[np.uint8], Any]], threshold: float) -> _Running:
         import openvino
 
         images = [image for image, _ in chunk]
@@ -152,7 +165,9 @@ class OpenVinoEngine:
                 images[0][None] if self._batch == 1 else np.stack(images + images[-1:] * (self._batch - len(images)))
             )
             pixels = np.require(together, requirements=["C", "W"])
-            request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
+            request.set_input_tensor(0, openvino.Tensor(pixels, shared_memory=True))
+            if self._pruned:
+                request.set_input_tensor(1, openvino.Tensor(np.array([threshold], np.float32)))
             request.start_async()
         except (RuntimeError, ValueError) as error:
             self._idle.put(request)
@@ -167,8 +182,11 @@ class OpenVinoEngine:
         try:
             request.wait()
             raws = request.get_output_tensor(0).data
+            finite = not self._pruned or np.isfinite(request.get_output_tensor(1).data[0])
         except RuntimeError as error:
             raise EngineUnavailable(f"OpenVINO failed in the middle of an inference: {error}") from error
+        if not finite:
+            refuse_not_finite()
         results = [read(raw, context) for raw, context in zip(raws, contexts, strict=False)]
         running.popleft()
         return request, results
@@ -191,11 +209,14 @@ def _runtime() -> Any:
     return openvino
 
 
-def _compile(model: ModelFile, options: dict[str, Any]) -> Any:
+def _compile(model: ModelFile, options: dict[str, Any]) -> tuple[Any, bool]:
+    """The compiled graph, and whether it decodes only what scores."""
     openvino = _runtime()
     core = openvino.Core()
     try:
-        return core.compile_model(_with_pixels_in(core.read_model(model.content, b""), model), "CPU", options)
+        graph = _with_pixels_in(core.read_model(model.content, b""), model)
+        pruned = _spare_work(graph, model)
+        return core.compile_model(graph, "CPU", options), pruned
     except RuntimeError as error:
         raise ModelRejected(
             f"OpenVINO {openvino.get_version()} cannot compile {model.name}: {str(error).strip().splitlines()[-1]}",
@@ -216,6 +237,15 @@ def _with_pixels_in(graph: Any, model: ModelFile) -> Any:
     built = processor.build()
     built.reshape([model.max_batch or 1, *model.input_size, 3])
     return built
+
+
+def _spare_work(graph: Any, model: ModelFile) -> bool:
+    """Change the graph so that it computes the same with less; whether it now decodes only what scores."""
+    from openvino import opset13
+
+    keep_splits_whole(graph, opset=opset13)
+    grid = model.layout.kind is LayoutKind.ANCHOR_FREE and model.max_batch in {None, 1}
+    return grid and prune_tail(graph, model.layout.classes, opset=opset13)
 
 
 def _read_info(model: ModelFile, compiled: Any) -> EngineInfo:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,8 @@ from gistline.errors import GistlineError, ImageRejected, ImageTooLarge
 from gistline.frames.decode import decode
 from gistline.settings import FrameSettings, Settings
 
-_CHUNK: Final = 16
-"""Decoded images held at once."""
+_Opened = deque[tuple[Path, NDArray[np.uint8] | GistlineError]]
+"""Files drawn and not answered yet, in order: their pixels, or why there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +56,31 @@ def detect_images(
 
     """
     with open_detector(settings.detection) as detector:
-        remaining = iter(paths)
-        while chunk := list(islice(remaining, _CHUNK)):
-            opened = [(path, _open(path, settings.frames)) for path in chunk]
-            images = [image for _, image in opened if not isinstance(image, GistlineError)]
-            found = iter(detector.detect(images, min_confidence))
-            for path, image in opened:
-                if isinstance(image, GistlineError):
-                    yield RefusedImage(path, image)
-                else:
-                    yield _result(path, image, next(found), detector=detector if drawn else None)
+        opened: _Opened = deque()
+        # The detector draws from the files while it works on earlier ones, so decoding runs beside inference.
+        for detections in detector.detect_each(_images(paths, settings.frames, opened), min_confidence):
+            yield from _refused(opened)
+            path, image = opened.popleft()
+            if not isinstance(image, GistlineError):
+                yield _result(path, image, detections, detector=detector if drawn else None)
+        yield from _refused(opened)
+
+
+def _images(paths: Iterable[Path], limits: FrameSettings, opened: _Opened) -> Iterator[NDArray[np.uint8]]:
+    """Yield what can be decoded; ``opened`` takes note of every file."""
+    for path in paths:
+        image = _open(path, limits)
+        opened.append((path, image))
+        if not isinstance(image, GistlineError):
+            yield image
+
+
+def _refused(opened: _Opened) -> Iterator[RefusedImage]:
+    """Take the files that lead the queue and were not decoded."""
+    while opened and isinstance(opened[0][1], GistlineError):
+        path, error = opened.popleft()
+        if isinstance(error, GistlineError):
+            yield RefusedImage(path, error)
 
 
 def _open(path: Path, limits: FrameSettings) -> NDArray[np.uint8] | GistlineError:
