@@ -71,6 +71,7 @@ class VerdictAnswer(Answer):
 
     kind: VerdictKind
     reason: str
+    passport_id: UUID | None = Field(description="Passport of the engine that looked; null where none did.")
     decided_at: Utc
 
 
@@ -87,10 +88,14 @@ class EngineAnswer(Answer):
 
 
 class FindingAnswer(Answer):
-    """A defect: ``x``, ``y`` is the upper left corner; ``severity`` is 1 (cosmetic) to 3 (the part is lost)."""
+    """A defect: ``x``, ``y`` is the upper left corner; ``severity`` is 1 (cosmetic) to 3 (the part is lost).
+
+    ``passport_id`` names what the engine was measured to be worth; null where the finding is older than passports.
+    """
 
     id: int
     frame_id: UUID
+    passport_id: UUID | None
     label: str
     confidence: float
     severity: int

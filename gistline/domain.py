@@ -290,6 +290,8 @@ class Judgement:
 class Passport:
     """Evidence that an engine is worth serving on the hardware where it was measured.
 
+    ``machine`` names that hardware as far as it decides what the engine computes: the same file rounds and saturates
+    otherwise on a CPU of the same name with other instructions.
     ``reference`` is the FP32 engine it was held against (the engine's own file when that is FP32). ``measurement`` is
     None for an unproven engine. ``versions`` name the libraries, ``hardware`` the machine. ``judgement`` was made with
     ``limits``, which were in force then.
@@ -297,6 +299,7 @@ class Passport:
 
     id: UUID
     engine: EngineInfo
+    machine: str
     reference: EngineInfo | None
     calibration_sha256: str | None
     measurement: Measurement | None

@@ -101,6 +101,13 @@ class EngineUnavailable(GistlineError):
     title = "Detector unavailable"
 
 
+class EngineUnproven(GistlineError):
+    """The engine has no passport that lets it serve on this hardware; until it has, it looks at nothing."""
+
+    status_code = 503
+    title = "Engine unproven"
+
+
 class StorageUnavailable(GistlineError):
     """The database, the frame store or the broker does not answer."""
 

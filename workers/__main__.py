@@ -7,38 +7,49 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
 import click
 from celery import Celery
 
-from gistline.detection.detector import open_detector
+from gistline.detection.detector import open_model
 from gistline.errors import GistlineError
+from gistline.flows.measure_passport import OpenModel
 from gistline.settings import Settings, load_settings
 from workers.app import QUEUES, Fleet, create_celery
-from workers.runtime import OpenDetector, detect_runtime, report_runtime
+from workers.runtime import detect_runtime, report_runtime
 from workers.tasks import add_detect_tasks, add_report_tasks, add_upkeep_tasks
-from workers.upkeep import Alive, Watch, detect_duties, report_duties, run_beat, say_goodbye, worker_name
+from workers.upkeep import (
+    Alive,
+    Watch,
+    detect_duties,
+    report_duties,
+    run_beat,
+    say_goodbye,
+    say_refused,
+    serving_duties,
+    worker_name,
+)
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def run_detect(settings: Settings, open_with: OpenDetector = open_detector) -> int:
+def run_detect(settings: Settings, open_with: OpenModel = open_model) -> int:
     """Serve the detect queue; returns the exit code.
 
     Raises:
         GistlineError: it cannot start; the message says what cures it.
 
     """
-    with detect_runtime(settings, open_with) as runtime:
+    with detect_runtime(settings, open_with, say_refused=say_refused) as runtime:
         app = create_celery(settings, Fleet.DETECT)
         add_detect_tasks(app, runtime)
-        watch = Watch(detect_duties(runtime), runtime.reactions)
+        watches = [Watch(detect_duties(runtime), runtime.reactions), Watch(serving_duties(runtime), {})]
         # One message at a time in the main thread: the engine is the bottleneck, and it is in this process.
-        return _serve(app, Fleet.DETECT, runtime, watch, pool="solo", concurrency=1)
+        return _serve(app, Fleet.DETECT, runtime, watches, pool="solo", concurrency=1)
 
 
 def run_report(settings: Settings) -> int:
@@ -52,12 +63,12 @@ def run_report(settings: Settings) -> int:
         app = create_celery(settings, Fleet.REPORT)
         add_report_tasks(app, runtime)
         add_upkeep_tasks(app, runtime)
-        watch = Watch(report_duties(runtime), runtime.reactions)
+        watches = [Watch(report_duties(runtime), runtime.reactions)]
         concurrency = settings.fleet.report_concurrency
-        return _serve(app, Fleet.REPORT, runtime, watch, pool="threads", concurrency=concurrency)
+        return _serve(app, Fleet.REPORT, runtime, watches, pool="threads", concurrency=concurrency)
 
 
-def _serve(app: Celery, fleet: Fleet, runtime: Alive, watch: Watch, **pool: Any) -> int:
+def _serve(app: Celery, fleet: Fleet, runtime: Alive, watches: Sequence[Watch], **pool: Any) -> int:
     worker = app.Worker(
         hostname=worker_name(fleet),
         queues=[queue.value for queue in QUEUES[fleet]],
@@ -67,11 +78,13 @@ def _serve(app: Celery, fleet: Fleet, runtime: Alive, watch: Watch, **pool: Any)
         without_mingle=True,
         **pool,
     )
-    watch.start()
+    for watch in watches:
+        watch.start()
     try:
         worker.start()
     finally:
-        watch.leave()
+        for watch in watches:
+            watch.leave()
         say_goodbye(runtime, fleet)
     return int(worker.exitcode or 0)
 

@@ -11,41 +11,28 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
-from gistline.detection.detector import open_detector
+from gistline.detection.detector import open_model
 from gistline.dispatch import CelerySender, Dispatcher
 from gistline.errors import EngineUnavailable
 from gistline.flows.inspect_frames import inspect_frames
-from gistline.flows.station import FrameDetector, Inspected, Station, open_station
+from gistline.flows.measure_passport import MeasuringTools, OpenModel
+from gistline.flows.station import Inspected, Station, open_station
 from gistline.flows.write_report import ReportTools, open_report_tools
 from gistline.frames.store import FrameStore, open_store
-from gistline.settings import DetectionSettings, Settings
+from gistline.settings import Settings
 from gistline.storage.session import Sessions, close_database, open_database
 from workers.app import is_stopping, leave
 from workers.retries import Fate, Reactions
+from workers.serving import Follower, first_serving
 
 log = logging.getLogger(__name__)
 
 BROKEN_ENGINE = 70
 """Exit code (EX_SOFTWARE) of a worker whose engine stopped answering."""
 RING_PAUSE_S = 1.0
-
-
-class WarmDetector(FrameDetector, Protocol):
-    """A detector with its life: what :func:`gistline.detection.detector.open_detector` returns."""
-
-    def warm_up(self) -> None:
-        """Raise :class:`EngineUnavailable` when it cannot infer."""
-        ...
-
-    def close(self) -> None:
-        """Free it."""
-        ...
-
-
-OpenDetector = Callable[[DetectionSettings], WarmDetector]
 
 
 @dataclass(slots=True)
@@ -56,6 +43,7 @@ class DetectRuntime:
     sessions: Sessions
     dispatcher: Dispatcher
     station: Station
+    follower: Follower
     lock: Lock = field(default_factory=Lock)
     broken: str = ""
     """Why the engine does not answer any more; such a worker takes nothing."""
@@ -104,9 +92,15 @@ class DetectRuntime:
 
     def detail(self) -> dict[str, Any]:
         """Facts for the heartbeat: what runs, and the work so far."""
-        info = self.station.detector.info
+        serving = self.station.serving
+        info = serving.passport.engine
         engine = {"model": info.model, "runtime": info.runtime, "device": info.device, "precision": info.precision}
-        return {"engine": engine, "broken": self.broken, "work": asdict(self.total)}
+        return {
+            "engine": engine,
+            "serving": serving.facts() | {"error": self.follower.error},
+            "broken": self.broken,
+            "work": asdict(self.total),
+        }
 
 
 @dataclass(slots=True)
@@ -134,8 +128,12 @@ class ReportRuntime:
 
 
 @contextmanager
-def detect_runtime(settings: Settings, open_with: OpenDetector = open_detector) -> Iterator[DetectRuntime]:
-    """Open everything, the detector last and warmed up.
+def detect_runtime(
+    settings: Settings, open_with: OpenModel = open_model, *, say_refused: Callable[[Sessions, str], None]
+) -> Iterator[DetectRuntime]:
+    """Open everything, the detector last, warmed up and proven.
+
+    ``say_refused`` gets the reason, again and again, while there is no engine that may serve.
 
     Raises:
         EngineUnavailable: the detector cannot run.
@@ -146,13 +144,14 @@ def detect_runtime(settings: Settings, open_with: OpenDetector = open_detector) 
     """
     with ExitStack() as stack:
         sessions, dispatcher, store = _open_shared(settings, stack)
-        detector = open_with(settings.detection)
-        stack.callback(detector.close)
-        detector.warm_up()
-        station = open_station(sessions, store, detector, settings)
+        tools = MeasuringTools(sessions, settings, open_with, is_stopping)
+        serving = first_serving(tools, lambda reason: say_refused(sessions, reason))
+        station = open_station(sessions, store, serving, settings)
+        follower = Follower(tools, station)
+        stack.callback(follower.close)
         stack.callback(station.close)
-        log.info("detector ready: %s", detector.info)
-        yield DetectRuntime(settings, sessions, dispatcher, station)
+        log.info("detector ready: %s, passport %s", serving.detector.info, serving.passport.id)
+        yield DetectRuntime(settings, sessions, dispatcher, station, follower)
 
 
 @contextmanager

@@ -111,6 +111,17 @@ def say_goodbye(runtime: Alive, fleet: Fleet) -> None:
         log.warning("the heartbeat of %s stays until it is forgotten", worker_name(fleet))
 
 
+def say_refused(sessions: Sessions, reason: str) -> None:
+    """Say that this process is alive and takes no work, because no engine may serve in it."""
+    with transaction(sessions) as session:
+        save_beat(session, Beat(worker_name(Fleet.DETECT), Fleet.DETECT, ready=False, detail={"refused": reason}))
+
+
+def serving_duties(runtime: DetectRuntime) -> list[Duty]:
+    """Following promotions; apart from the others, since a new engine may take a while to open and prove."""
+    return [Duty(runtime.settings.fleet.heartbeat_s, runtime.follower.follow)]
+
+
 def detect_duties(runtime: DetectRuntime) -> list[Duty]:
     """Heartbeat, sweep and, for frames whose bells nobody heard, inspection without one."""
     fleet = runtime.settings.fleet

@@ -49,10 +49,11 @@ class Spread:
         columns = [THRESHOLDS.index(threshold) for threshold in thresholds]
         by_class = self.values[:, :, columns].mean(axis=2)
         if label is not None:
-            return by_class[:, self.labels.index(label)]
+            return np.asarray(by_class[:, self.labels.index(label)])
         known = ~np.isnan(by_class)
         total = np.where(known, by_class, 0.0).sum(axis=1)
-        return np.divide(total, known.sum(axis=1), out=np.full(len(total), np.nan), where=known.any(axis=1))
+        count = known.sum(axis=1)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def spread(

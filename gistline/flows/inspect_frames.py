@@ -22,6 +22,7 @@ from gistline.flows.claimed_batch import Claim, Loader, Turn
 from gistline.flows.drop_bytes import drop_bytes
 from gistline.flows.station import Inspected, Station
 from gistline.settings import Keep, Settings
+from gistline.storage.findings import Measure
 from gistline.storage.frames import Outcome, Trouble, finish, give_back, retry_or_fail
 from gistline.storage.session import transaction
 
@@ -89,12 +90,14 @@ def _inspect(batch: Claim, station: Station) -> Inspected:
     with ExitStack() as stack:
         stack.push(lambda _kind, error, _trace: _return(batch, error, station) if error else None)
         stack.callback(loader.stop)
-        detections = station.detector.detect(loader.images())
+        with station.looking:
+            serving = station.serving
+            detections = serving.detector.detect(loader.images())
         if len(detections) != len(batch.frames) - len(loader.problems):
             raise EngineUnavailable(f"The detector answered {len(detections)} of {len(loader.looked)} images.")
         looked = time.perf_counter()
         outcomes = _judge(loader, detections, station.settings)
-        written = _finish(outcomes, batch, station)
+        written = _finish(outcomes, batch, station, serving.measure)
     ended = time.perf_counter()
     station.frame_s = (looked - began) / len(batch.frames)
     _tidy(batch, [one for one in outcomes if one.frame_id in written], station)
@@ -113,11 +116,11 @@ def _judge(loader: Loader, detections: Sequence[Sequence[Detection]], settings: 
     return outcomes
 
 
-def _finish(outcomes: Sequence[Outcome], batch: Claim, station: Station) -> set[UUID]:
+def _finish(outcomes: Sequence[Outcome], batch: Claim, station: Station, measure: Measure) -> set[UUID]:
     for pause_s in (*FINISH_PAUSES_S, None):
         try:
             with transaction(station.sessions) as session:
-                return finish(session, outcomes, token=batch.token, measure=station.measure)
+                return finish(session, outcomes, token=batch.token, measure=measure)
         except StorageUnavailable as error:
             if pause_s is None:
                 raise
@@ -137,7 +140,7 @@ def _return(batch: Claim, error: BaseException, station: Station) -> None:
     trouble = Trouble(f"{type(error).__name__}: {error}", fleet.max_attempts, fleet.retry_backoff_s, counted)
     try:
         with transaction(station.sessions) as session:
-            retry_or_fail(session, batch.ids, trouble, token=batch.token, measure=station.measure)
+            retry_or_fail(session, batch.ids, trouble, token=batch.token, measure=station.serving.measure)
     except StorageUnavailable:
         log.warning("%d frames wait for the end of their lease", len(batch.frames))
 

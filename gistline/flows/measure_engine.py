@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gistline.detection.detector import Detector, open_detector
+from gistline.detection.detector import open_detector
+from gistline.domain import Detection, EngineInfo
 from gistline.frames.decode import decode
 from gistline.frames.store import FrameStore
 from gistline.settings import Settings
@@ -17,7 +19,20 @@ from gistline.storage.run_totals import kept_digests
 from gistline.storage.session import Sessions, transaction
 
 
-def engine_rate(detector: Detector, images: Sequence[NDArray[np.uint8]], *, seconds: float = 3.0) -> float:
+class Detects(Protocol):
+    """What is measured of a detector."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What really runs."""
+        ...
+
+    def detect(self, images: Iterable[NDArray[np.uint8]], min_confidence: float | None = None) -> list[list[Detection]]:
+        """Detections of each image, in order."""
+        ...
+
+
+def engine_rate(detector: Detects, images: Sequence[NDArray[np.uint8]], *, seconds: float = 3.0) -> float:
     """Frames a second of preprocessing, inference and NMS on decoded frames in memory, over ``seconds``.
 
     Args:

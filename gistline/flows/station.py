@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from threading import Lock
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gistline.domain import Detection, EngineInfo
 from gistline.flows.claimed_batch import Claim, Loader, Turn, claim
+from gistline.flows.serve_model import Serving
 from gistline.frames.store import FrameStore
 from gistline.settings import Settings
-from gistline.storage.engines import register_engine
-from gistline.storage.findings import Measure
-from gistline.storage.session import Sessions, transaction
-
-
-class FrameDetector(Protocol):
-    """What the flow needs of a detector."""
-
-    @property
-    def info(self) -> EngineInfo:
-        """What really runs."""
-        ...
-
-    def detect(self, images: Iterable[NDArray[np.uint8]]) -> list[list[Detection]]:
-        """Detections of each image, in order; raises :class:`EngineUnavailable` when it did not look."""
-        ...
+from gistline.storage.session import Sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +41,28 @@ class Station:
 
     sessions: Sessions
     store: FrameStore
-    detector: FrameDetector
+    serving: Serving
     settings: Settings
-    measure: Measure
     loaders: ThreadPoolExecutor
     ahead: ThreadPoolExecutor
     tidier: ThreadPoolExecutor
     frame_s: float = 0.0
     """Seconds that a frame of the last batch took; 0 before the first."""
     tidying: list[Future[None]] = field(default_factory=list)
+    looking: Lock = field(default_factory=Lock)
+    """Held while an engine looks at a batch."""
+
+    def change_over(self, successor: Serving) -> Serving:
+        """Let the next batch be looked at by another engine; returns the old one, which nobody uses any more.
+
+        Call it from another thread than the one that inspects. A batch is looked at and written by one engine: the one
+        under way keeps the old one, and this waits until it has been looked at.
+        """
+        old, self.serving = self.serving, successor
+        measured = successor.passport.measurement
+        self.frame_s = 1 / measured.engine_fps if measured and measured.engine_fps else 0.0
+        with self.looking:
+            return old
 
     def limit(self) -> int:
         """Most frames to claim: a batch must end well before its lease and when the worker is asked to leave."""
@@ -91,21 +86,13 @@ class Station:
             pool.shutdown()
 
 
-def open_station(sessions: Sessions, store: FrameStore, detector: FrameDetector, settings: Settings) -> Station:
-    """Register the engine and start the threads.
-
-    Raises:
-        StorageUnavailable: the database does not answer.
-
-    """
-    with transaction(sessions) as session:
-        engine_id = register_engine(session, detector.info)
+def open_station(sessions: Sessions, store: FrameStore, serving: Serving, settings: Settings) -> Station:
+    """Start the threads around a proven engine."""
     return Station(
         sessions,
         store,
-        detector,
+        serving,
         settings,
-        Measure(engine_id, settings.detection.min_confidence, settings.verdict.ng_confidence),
         ThreadPoolExecutor(settings.fleet.loaders, "load"),
         ThreadPoolExecutor(1, "ahead"),
         ThreadPoolExecutor(1, "tidy"),

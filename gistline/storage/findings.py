@@ -21,6 +21,8 @@ class Measure:
     engine_id: int | None
     min_confidence: float
     ng_confidence: float
+    passport_id: UUID | None = None
+    """What proves the engine; the database takes no finding without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ def save_findings(session: Session, findings: Sequence[NewFinding], measure: Mea
         {
             "frame_id": one.frame_id,
             "engine_id": measure.engine_id,
+            "passport_id": measure.passport_id,
             "label": one.detection.label,
             "confidence": one.detection.confidence,
             "x": one.detection.box.x,
@@ -74,6 +77,7 @@ def save_verdicts(session: Session, verdicts: Sequence[NewVerdict], measure: Mea
         {
             "frame_id": one.frame_id,
             "engine_id": measure.engine_id if one.looked else None,
+            "passport_id": measure.passport_id if one.looked else None,
             "kind": one.verdict.kind,
             "reason": one.verdict.reason,
             "ng_confidence": measure.ng_confidence,

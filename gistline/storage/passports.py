@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.orm import Session
 
-from gistline.domain import EngineInfo, Passport
+from gistline.domain import EngineInfo, Passport, PassportVerdict
 from gistline.errors import NotFound
 from gistline.storage.engines import register_engine
 from gistline.storage.session import Sessions
@@ -31,6 +31,7 @@ def save_passport(session: Session, passport: Passport) -> None:
         PassportRow(
             id=passport.id,
             engine_id=register_engine(session, passport.engine),
+            machine=passport.machine,
             model_sha256=passport.engine.weights_sha256,
             verdict=passport.judgement.verdict,
             labelled_sha256=measured.labelled_sha256 if measured else None,
@@ -53,19 +54,29 @@ def get_passport(session: Session, passport_id: UUID) -> Passport:
     return _passport(row)
 
 
-def newest_of_engine(session: Session, info: EngineInfo) -> Passport | None:
-    """The passport that counts for this engine: same weights, runtime and version, device, precision."""
-    of_engine = select(PassportRow).where(PassportRow.engine_id == register_engine(session, info))
+def newest_of_engine(session: Session, info: EngineInfo, machine: str, *, measured: bool = True) -> Passport | None:
+    """The passport that counts for this engine (weights, runtime with version, device, precision) on such a machine.
+
+    Without ``measured`` the newest note that it serves unproven.
+    """
+    unproven = PassportRow.verdict == PassportVerdict.UNPROVEN
+    of_engine = select(PassportRow).where(
+        PassportRow.engine_id == register_engine(session, info),
+        PassportRow.machine == machine,
+        ~unproven if measured else unproven,
+    )
     row = session.scalar(of_engine.order_by(PassportRow.measured_at.desc(), PassportRow.id.desc()).limit(1))
     return _passport(row) if row is not None else None
 
 
 def newest_of_model(session: Session, sha256: str) -> Sequence[Passport]:
-    """The passport that counts of each engine that was made of a model, newest first."""
+    """The passport that counts of each engine that was made of a model, on each kind of machine, newest first."""
     rank = func.row_number().over(
-        partition_by=PassportRow.engine_id, order_by=(PassportRow.measured_at.desc(), PassportRow.id.desc())
+        partition_by=(PassportRow.engine_id, PassportRow.machine),
+        order_by=(PassportRow.measured_at.desc(), PassportRow.id.desc()),
     )
-    ranked = select(PassportRow.id, rank.label("rank")).where(PassportRow.model_sha256 == sha256).subquery()
+    measured = PassportRow.verdict != PassportVerdict.UNPROVEN
+    ranked = select(PassportRow.id, rank.label("rank")).where(PassportRow.model_sha256 == sha256, measured).subquery()
     newest = select(PassportRow).join(ranked, ranked.c.id == PassportRow.id).where(ranked.c.rank == 1)
     return [_passport(row) for row in session.scalars(newest.order_by(PassportRow.measured_at.desc()))]
 

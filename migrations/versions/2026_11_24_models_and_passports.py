@@ -42,6 +42,7 @@ def upgrade() -> None:
         "passports",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("engine_id", sa.BigInteger(), nullable=False),
+        sa.Column("machine", sa.Text(), nullable=False),
         sa.Column("model_sha256", sa.Text(), nullable=False),
         sa.Column(
             "verdict",
@@ -56,7 +57,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["engine_id"], ["engines.id"], name=op.f("fk_passports_engine_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_passports")),
     )
-    op.create_index(op.f("ix_passports_engine_id_measured_at"), "passports", ["engine_id", "measured_at"], unique=False)
+    op.create_index(op.f("ix_passports_engine_id_machine_measured_at"), "passports", ["engine_id", "machine", "measured_at"], unique=False)
     op.create_index(
         op.f("ix_passports_model_sha256_measured_at"), "passports", ["model_sha256", "measured_at"], unique=False
     )
@@ -102,7 +103,7 @@ def downgrade() -> None:
         op.drop_column(table, "passport_id")
     op.drop_table("serving")
     op.drop_index(op.f("ix_passports_model_sha256_measured_at"), table_name="passports")
-    op.drop_index(op.f("ix_passports_engine_id_measured_at"), table_name="passports")
+    op.drop_index(op.f("ix_passports_engine_id_machine_measured_at"), table_name="passports")
     op.drop_table("passports")
     op.drop_index(op.f("ix_models_name"), table_name="models")
     op.drop_table("models")

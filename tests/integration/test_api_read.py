@@ -11,14 +11,15 @@ import pytest
 
 from gistline.domain import Box, Detection, EngineInfo, Placement, Verdict, VerdictKind
 from gistline.flows.rekey_camera import rekey_camera
-from gistline.storage.engines import register_engine
 from gistline.storage.findings import Measure
 from gistline.storage.frames import Lease, Outcome, claim_fresh, finish
+from gistline.storage.passports import get_passport
 from gistline.storage.reports import NewReport, save_report
 from gistline.storage.session import transaction
 from gistline.storage.windows import open_window
 from tests.support import images
 from tests.support.api import CAMERA, LINE, RunningApi
+from tests.support.passports import add_engine
 
 DATA = images.frame(1)
 ENGINE = EngineInfo(
@@ -47,7 +48,8 @@ def inspect(api: RunningApi, frame_id: str) -> None:
         (Detection("spur", 0.95, Box(30.0, 31.0, 4.0, 5.0)), 2),
     ]
     with transaction(api.sessions) as session:
-        measure = Measure(register_engine(session, ENGINE), min_confidence=0.25, ng_confidence=0.5)
+        engine_id, passport_id = add_engine(session, ENGINE)
+        measure = Measure(engine_id, min_confidence=0.25, ng_confidence=0.5, passport_id=passport_id)
         lease = Lease(uuid4(), 60.0)
         claim_fresh(session, lease, limit=1, ids=[UUID(frame_id)])
         verdict = Verdict(VerdictKind.NG, "short at 0.91")
@@ -114,6 +116,10 @@ def test_an_inspected_frame(api: RunningApi, camera: httpx2.Client) -> None:
     first, second = found["findings"]
     assert (first["label"], first["confidence"], first["severity"]) == ("spur", 0.95, 2)
     assert [second[side] for side in "xywh"] == [1.5, 2.5, 10.0, 20.0]
+    with transaction(api.sessions) as session:
+        passport = get_passport(session, UUID(first["passport_id"]))
+    assert passport.engine == ENGINE
+    assert {second["passport_id"], found["verdict"]["passport_id"]} == {str(passport.id)}
     assert camera.get("/v1/findings", params={"frame": frame_id}).json() == {"findings": found["findings"]}
 
 

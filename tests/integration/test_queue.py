@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sqlalchemy import func, text, update
 
 from gistline.dispatch import NullDispatcher
-from gistline.domain import FrameState, VerdictKind
+from gistline.domain import Detection, FrameState, VerdictKind
 from gistline.errors import EngineUnavailable, StorageUnavailable
 from gistline.flows.inspect_frames import inspect_frames
 from gistline.flows.prune_frames import prune_frames, prune_orphans
-from gistline.flows.station import Station, open_station
+from gistline.flows.station import Station
 from gistline.flows.sweep import Swept, sweep
 from gistline.frames.store import LocalFrames
 from gistline.settings import Keep
@@ -29,6 +32,7 @@ from gistline.storage.tables import FrameRow
 from tests.support.fleet import Fleet, fleet, fleet_settings
 from tests.support.twin_detector import Order, TwinDetector
 
+Images = Iterable[NDArray[np.uint8]]
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -40,7 +44,7 @@ def line(database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
 
 @pytest.fixture
 def station(line: Fleet) -> Iterator[Station]:
-    made = open_station(line.sessions, line.store, TwinDetector(), line.settings)
+    made = line.station(TwinDetector())
     yield made
     made.close()
 
@@ -137,8 +141,8 @@ def test_fresh_frames_do_not_starve_behind_suspects_nor_share_a_batch(line: Flee
     line.submit([Order.CLEAN] * 40)
     done = inspect_frames((), station)
     assert done.frames == 43
-    assert isinstance(station.detector, TwinDetector)
-    seen = "".join("D" if order == Order.DEFECT else "." for order in station.detector.seen)
+    assert isinstance(station.serving.detector, TwinDetector)
+    seen = "".join("D" if order == Order.DEFECT else "." for order in station.serving.detector.seen)
     assert seen == "D" + "." * 16 + "D" + "." * 16 + "D" + "." * 8
     assert done.batches == 6
 
@@ -179,10 +183,10 @@ def test_a_broken_engine_gives_its_batch_back_uncounted_until_a_frame_is_alone(l
 
 def test_a_detector_that_answers_too_little_is_not_believed(line: Fleet, station: Station) -> None:
     class Forgetful(TwinDetector):
-        def detect(self, images: object) -> list[list[object]]:  # type: ignore[override]
-            return super().detect(images)[:-1]  # type: ignore[arg-type,return-value]
+        def detect(self, images: Images, min_confidence: float | None = None) -> list[list[Detection]]:
+            return super().detect(images)[:-1]
 
-    station.detector = Forgetful()  # type: ignore[assignment]
+    station.change_over(replace(station.serving, detector=Forgetful()))
     ids = line.submit([Order.CLEAN] * 3)
     with pytest.raises(EngineUnavailable):
         inspect_frames(ids, station)

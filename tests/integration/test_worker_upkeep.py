@@ -16,7 +16,6 @@ from sqlalchemy import func, select, update
 
 from gistline.domain import FrameState
 from gistline.flows.inspect_frames import inspect_frames
-from gistline.flows.station import open_station
 from gistline.settings import DetectionSettings, ReportSettings, Settings
 from gistline.settings_report import as_environment
 from gistline.storage.session import transaction
@@ -96,7 +95,7 @@ def test_a_report_worker_closes_windows_writes_them_and_hears_beat(
 
 
 def inspect_into_the_past(line: Fleet) -> None:
-    station = open_station(line.sessions, line.store, TwinDetector(), line.settings)
+    station = line.station(TwinDetector())
     inspect_frames(line.submit([Order.DEFECT] * 3), station)
     station.close()
     with transaction(line.sessions) as session:

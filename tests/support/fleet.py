@@ -22,9 +22,20 @@ from sqlalchemy import func, select
 from gistline.dispatch import Dispatcher, NullDispatcher
 from gistline.domain import FINAL_STATES, FrameState, VerdictKind
 from gistline.flows.add_camera import add_camera
+from gistline.flows.measure_passport import MeasuringTools, TriedDetector
+from gistline.flows.serve_model import admit, unproven
+from gistline.flows.station import Station, open_station
 from gistline.flows.submit_frames import Submitted, submit_frames
 from gistline.frames.store import LocalFrames
-from gistline.settings import DatabaseSettings, FleetSettings, FrameSettings, Keep, RedisSettings, Settings
+from gistline.settings import (
+    DatabaseSettings,
+    FleetSettings,
+    FrameSettings,
+    Keep,
+    PassportSettings,
+    RedisSettings,
+    Settings,
+)
 from gistline.settings_report import as_environment
 from gistline.storage.cameras import CameraIdentity
 from gistline.storage.session import Sessions, open_database, transaction
@@ -59,6 +70,7 @@ def fleet_settings(database_url: str, redis_url: str, folder: Path, **fleet: Any
         redis=RedisSettings(url=SecretStr(redis_url)),
         frames=FrameSettings(store_url=(folder / "frames").as_uri(), keep=Keep.ALL, fsync=False),
         fleet=FleetSettings(**(quick | fleet)),
+        passport=PassportSettings(required=False),  # a twin cannot be measured
     )
 
 
@@ -93,6 +105,13 @@ class Fleet:
         """Every row, by id."""
         with transaction(self.sessions) as session:
             return {row.id: row for row in session.scalars(select(FrameRow))}
+
+    def station(self, detector: TriedDetector) -> Station:
+        """A worker's parts around a detector that serves unproven."""
+        tools = MeasuringTools(self.sessions, self.settings)
+        passport = unproven(self.sessions, detector.info, self.settings)
+        serving = admit(tools, detector, passport, None)
+        return open_station(self.sessions, self.store, serving, self.settings)
 
     def in_state(self, *states: FrameState) -> set[UUID]:
         """Ids of the frames in one of these states."""

@@ -13,7 +13,8 @@ from gistline.domain import Box, Finding, FrameCounts, FrameId, FrameState, Verd
 from gistline.findings.grouping import group_findings
 from gistline.reports.prompt import WindowData
 from gistline.reports.totals import count_totals
-from gistline.storage.tables import Camera, EngineRow, FindingRow, FrameRow, VerdictRow
+from gistline.storage.tables import Camera, FindingRow, FrameRow, VerdictRow
+from tests.support.passports import add_engine
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 END = START + timedelta(minutes=15)
@@ -112,14 +113,15 @@ def add_frame(
 
 
 def _inspect(session: Session, frame_id: UUID, labels: Sequence[str]) -> None:
-    engine_id = _engine(session)
+    engine_id, passport_id = add_engine(session)
+    proof = {"engine_id": engine_id, "passport_id": passport_id}
     kind = VerdictKind.NG if labels else VerdictKind.OK
-    session.add(VerdictRow(frame_id=frame_id, engine_id=engine_id, kind=kind, reason="test", ng_confidence=0.5))
+    session.add(VerdictRow(frame_id=frame_id, **proof, kind=kind, reason="test", ng_confidence=0.5))
     for place, label in enumerate(labels):
         session.add(
             FindingRow(
                 frame_id=frame_id,
-                engine_id=engine_id,
+                **proof,
                 label=label,
                 confidence=0.9,
                 x=10.0 + 50 * place,
@@ -131,22 +133,3 @@ def _inspect(session: Session, frame_id: UUID, labels: Sequence[str]) -> None:
             )
         )
     session.flush()
-
-
-def _engine(session: Session) -> int:
-    found = session.scalar(select(EngineRow.id).limit(1))
-    if found is not None:
-        return found
-    engine = EngineRow(
-        model="test",
-        weights_sha256="0" * 64,
-        runtime="test",
-        device="CPU",
-        precision="FP32",
-        convolutions=1,
-        int8_convolutions=0,
-        labels={"names": ["open"]},
-    )
-    session.add(engine)
-    session.flush()
-    return engine.id

@@ -16,6 +16,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from gistline.detection.model_file import ModelFile
 from gistline.domain import Box, Detection, EngineInfo
 from gistline.errors import EngineUnavailable
 from gistline.settings import DetectionSettings, load_settings
@@ -52,7 +53,7 @@ class TwinDetector:
     def close(self) -> None:
         """Nothing to free."""
 
-    def detect(self, images: Iterable[NDArray[np.uint8]]) -> list[list[Detection]]:
+    def detect(self, images: Iterable[NDArray[np.uint8]], min_confidence: float | None = None) -> list[list[Detection]]:
         """Carry out each frame's order."""
         return [self._look(image) for image in images]
 
@@ -69,7 +70,7 @@ class TwinDetector:
         return [Detection("open", 0.9, Box(8, 8, 4, 4))] if order == Order.DEFECT else []
 
 
-def open_twin(_settings: DetectionSettings) -> TwinDetector:
+def open_twin(_model: ModelFile, _settings: DetectionSettings) -> TwinDetector:
     """Opened like the real one; its speed comes from the environment."""
     return TwinDetector(float(os.environ.get(FRAME_MS, "0")))
 

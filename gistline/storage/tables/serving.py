@@ -50,10 +50,11 @@ class PassportRow(Base):
     """
 
     __tablename__ = "passports"
-    __table_args__ = (Index(None, "engine_id", "measured_at"), Index(None, "model_sha256", "measured_at"))
+    __table_args__ = (Index(None, "engine_id", "machine", "measured_at"), Index(None, "model_sha256", "measured_at"))
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     engine_id: Mapped[int] = mapped_column(ForeignKey("engines.id"))
+    machine: Mapped[str]
     model_sha256: Mapped[str]
     verdict: Mapped[PassportVerdict]
     labelled_sha256: Mapped[str | None]
