@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -19,6 +19,8 @@ from gistline.settings import Settings
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=click.Path(path_type=Path))
 @click.option("--draw", "folder", type=click.Path(file_okay=False, path_type=Path), help="Write annotated copies here.")
 @click.option("--min-confidence", type=click.FloatRange(0.001, 1.0), help="Drop findings below this, not the setting.")
+@click.option("--model", type=click.Path(path_type=Path), help="ONNX detector, not the setting's.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Class names of --model; default: those in its file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.pass_context
 def command(
@@ -29,12 +31,14 @@ def command(
     folder: Path | None,
     min_confidence: float | None,
     as_json: bool,
+    **own: Path | None,
 ) -> None:
     """Find defects in image files, without any server.
 
     A file that is no image is named on standard error; the others are still inspected, and the exit code is 2.
     """
-    done, refused = _detect(images, settings_of(context), folder=folder, min_confidence=min_confidence)
+    settings = _with_model(settings_of(context), own)
+    done, refused = _detect(images, settings, folder=folder, min_confidence=min_confidence)
     if as_json:
         print_json(_as_json(done))
     elif done:
@@ -43,6 +47,15 @@ def command(
         errors().print(f"{one.path}: {one.error}", markup=False)
     if refused:
         context.exit(BAD_INPUT)
+
+
+def _with_model(settings: Settings, own: Mapping[str, Path | None]) -> Settings:
+    """``--model`` and ``--labels`` in place of the settings; another model never takes the settings' labels."""
+    model, labels = own["model"], own["labels"]
+    changes = {"labels": str(labels)} if labels else {}
+    if model is not None:
+        changes = {"model": str(model), "labels": str(labels or "")}
+    return settings.model_copy(update={"detection": settings.detection.model_copy(update=changes)})
 
 
 def _detect(

@@ -80,6 +80,11 @@ class Layout:
             wanted == got or isinstance(wanted, str) for wanted, got in zip(self.shape, shape, strict=True)
         )
 
+    @property
+    def name(self) -> str:
+        """The layout in words."""
+        return _NAMES[self.kind]
+
     def __str__(self) -> str:
         return f"{_NAMES[self.kind]} [{self.shape[0]}, {self.shape[1]}]"
 

@@ -45,6 +45,14 @@ class ModelFile:
     float16: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A model taken in, and what was changed in its file, one sentence each."""
+
+    model: ModelFile
+    changes: tuple[str, ...] = ()
+
+
 def load_model(settings: DetectionSettings) -> ModelFile:
     """Read the file that the settings name, or the bundled one of the precision wished.
 
@@ -55,7 +63,7 @@ def load_model(settings: DetectionSettings) -> ModelFile:
     if settings.model:
         path = Path(settings.model)
         wishes = Wishes(labels=read_labels(Path(settings.labels)) if settings.labels else None)
-        return adopt(path.name, read_bytes(path), wishes)
+        return adopt(path.name, read_bytes(path), wishes).model
     if settings.labels:
         raise ModelRejected(
             "detection.labels is set and detection.model is not; the bundled detector names its classes itself.",
@@ -119,7 +127,7 @@ def read_content(name: str, content: bytes) -> ModelFile:
     )
 
 
-def adopt(name: str, content: bytes, wishes: Wishes) -> ModelFile:
+def adopt(name: str, content: bytes, wishes: Wishes) -> Adopted:
     """Take an export with what its owner says of it.
 
     Where the file alone does not tell it all (labels, layout, size), the answer is written into its metadata; outputs
@@ -134,8 +142,8 @@ def adopt(name: str, content: bytes, wishes: Wishes) -> ModelFile:
     understood = understand(name, model, wishes, lambda shape: _inferred_shapes(content, shape))
     as_it_is = _alone(name, content)
     if as_it_is is not None and _says(as_it_is, understood):
-        return as_it_is
-    return read_content(name, rewrite(model, understood))
+        return Adopted(as_it_is)
+    return Adopted(read_content(name, rewrite(model, understood)), _changes(understood))
 
 
 def _alone(name: str, content: bytes) -> ModelFile | None:
@@ -144,6 +152,15 @@ def _alone(name: str, content: bytes) -> ModelFile | None:
         return read_content(name, content)
     except ModelRejected:
         return None
+
+
+def _changes(understood: Understood) -> tuple[str, ...]:
+    changes = ["its class names, layout and size were written into its metadata"]
+    if understood.dropped:
+        changes.append(f"{understood.output} is read; cut off: {', '.join(understood.dropped)}")
+    if understood.seen.transposed:
+        changes.append(f"the axes of {understood.output} were exchanged")
+    return tuple(changes)
 
 
 def _says(model: ModelFile, understood: Understood) -> bool:

@@ -37,7 +37,7 @@ def lit(size: tuple[int, int], *cells: tuple[str, int, int], cell: int = 32) -> 
 
 
 def taken(path: Path, **wishes: object) -> ModelFile:
-    return adopt(path.name, path.read_bytes(), Wishes(**wishes))  # type: ignore[arg-type]
+    return adopt(path.name, path.read_bytes(), Wishes(**wishes)).model  # type: ignore[arg-type]
 
 
 def found_by(model: ModelFile, images: list[NDArray[np.uint8]]) -> list[list[Detection]]:

@@ -86,7 +86,7 @@ def test_dynamic_height_needs_a_size(tmp_path: Path) -> None:
     with pytest.raises(ModelRejected, match=r"\[batch, 3, height, 128\] and does not say") as refused:
         read_model(path)
     assert "--size" in refused.value.cure
-    model = adopt("m.onnx", path.read_bytes(), Wishes(size=(128, 128)))
+    model = adopt("m.onnx", path.read_bytes(), Wishes(size=(128, 128))).model
     assert read_content("m.onnx", model.content).input_size == (128, 128)
 
 
@@ -184,13 +184,13 @@ def test_one_of_two_outputs_is_named(tmp_path: Path) -> None:
     assert "--output main or aux" in refused.value.cure
     with pytest.raises(ModelRejected, match="no output 'third'"):
         adopt("m.onnx", content, Wishes(output="third"))
-    kept = onnx.load_model_from_string(adopt("m.onnx", content, Wishes(output="main")).content)
+    kept = onnx.load_model_from_string(adopt("m.onnx", content, Wishes(output="main")).model.content)
     assert [value.name for value in kept.graph.output] == ["main"]
 
 
 def test_metadata_of_the_exporter_stays(tmp_path: Path) -> None:
     path = spot_detector(tmp_path / "m.onnx", metadata={"author": "somebody", "names": ""})
-    model = adopt("m.onnx", path.read_bytes(), Wishes(labels=COLOURS))
+    model = adopt("m.onnx", path.read_bytes(), Wishes(labels=COLOURS)).model
     kept = {entry.key: entry.value for entry in onnx.load_model_from_string(model.content).metadata_props}
     assert (kept["author"], kept["stride"], kept["gistline.layout"]) == ("somebody", "32", "v8")
 
