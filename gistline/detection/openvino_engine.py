@@ -72,7 +72,7 @@ class OpenVinoEngine:
             ModelRejected: the file does not compile, or its quantised convolutions would not run in INT8.
 
         """
-        compiled, self._pruned = _compile(model, _options(streams, float_precision, cache_dir))
+        compiled, self._pruned = compile_model(model, _options(streams, float_precision, cache_dir))
         self._info = _read_info(model, compiled)
         _refuse_silent_fallback(model, self._info)
         self._layout = replace(model.layout, predictions=None) if self._pruned else model.layout
@@ -209,7 +209,7 @@ def _runtime() -> Any:
     return openvino
 
 
-def _compile(model: ModelFile, options: dict[str, Any]) -> tuple[Any, bool]:
+def compile_model(model: ModelFile, options: dict[str, Any]) -> tuple[Any, bool]:
     """The compiled graph, and whether it decodes only what scores."""
     openvino = _runtime()
     core = openvino.Core()
@@ -243,6 +243,8 @@ def _spare_work(graph: Any, model: ModelFile) -> bool:
     """Change the graph so that it computes the same with less; whether it now decodes only what scores."""
     from openvino import opset13
 
+    if graph.is_dynamic():
+        return False
     keep_splits_whole(graph, opset=opset13)
     grid = model.layout.kind is LayoutKind.ANCHOR_FREE and model.max_batch in {None, 1}
     return grid and prune_tail(graph, model.layout.classes, opset=opset13)
