@@ -25,7 +25,7 @@ SIDE = 640
 MOST_BOXES = 24
 HELD_OUT_BOARDS = ("44000", "50600", "92000")
 """Boards of ``trainval`` that no training shows while a recipe is being chosen: 211 of its 1,000 pictures."""
-PLANTED_SEED = 5_000_000
+PLANTED_SEED = 6_000_000
 TRAIN_BOARDS_SEED = 1_000_000
 TEST_BOARDS_SEED = 9_000_000
 

@@ -26,7 +26,7 @@ MOST_CHANGED = 0.3  # share of a picture
 LONG, ROOMY, MOSTLY = 60, 8.0, 0.85  # pixels of a track, pixels to the nearest edge, share of it with that much room
 
 
-def distract(rng: np.random.Generator, mask: _Mask, taken: Sequence[Box], *, most: int = 7) -> None:
+def distract(rng: np.random.Generator, mask: _Mask, taken: Sequence[Box], *, most: int = 14) -> None:
     """Draw up to ``most`` pieces into a copper mask (``uint8`` ``[h, w]``, 255 copper) in place, off the boxes."""
     closed = np.zeros_like(mask)
     for box in taken:
@@ -100,7 +100,7 @@ def _track(rng: np.random.Generator, mask: _Mask) -> None:
     width = int(rng.integers(3, 15))
     for before, after in itertools.pairwise(path):
         cv2.line(mask, before, after, COPPER - on, width)
-        width = int(rng.integers(3, 15)) if rng.random() < 0.3 else width
+        width = int(rng.integers(3, 22)) if rng.random() < 0.5 else width
     if rng.random() < 0.4:
         cv2.circle(mask, path[-1], int(rng.integers(7, 22)), COPPER - on, -1)
 
@@ -122,4 +122,4 @@ def _patch(rng: np.random.Generator, mask: _Mask) -> None:
     decorate(rng, mask, 1)
 
 
-_PIECES = (_drills, _drills, _ring, _track, _track, _pad, _patch)
+_PIECES = (_drills, _drills, _drills, _ring, _track, _track, _track, _pad, _patch)
