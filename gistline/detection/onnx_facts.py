@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from gistline.detection.layouts import Shape
 from gistline.errors import ModelRejected
 
+_LONGEST_AXIS: Final = 20
 NOT_ONNX: Final = "Understood: one ONNX file with its weights inside (ultralytics: export(format='onnx'))."
 
 
@@ -135,5 +136,10 @@ def is_float16(model: Any) -> bool:
 def _tensor(value: Any) -> Tensor:
     kind = value.type.tensor_type
     dims = kind.shape.dim
-    shape = [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?" for dim in dims]
+    shape = [dim.dim_value if dim.HasField("dim_value") else _dynamic(dim.dim_param) for dim in dims]
     return Tensor(value.name, str(onnx.TensorProto.DataType.Name(kind.elem_type)).lower(), tuple(shape))
+
+
+def _dynamic(name: str) -> str:
+    """A dynamic axis' name; exporters also write whole formulas there, which nobody wants in a message."""
+    return name if 0 < len(name) <= _LONGEST_AXIS else "?"
