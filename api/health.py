@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import redis
@@ -76,4 +77,4 @@ def _broker_answers(settings: RedisSettings) -> bool:
 def _workers(services: Services) -> dict[str, dict[str, int]]:
     with transaction(services.sessions) as session:
         found = health.workers(session)
-    return {kind: {"alive": one.alive, "ready": one.ready} for kind, one in found.items()}
+    return {kind: asdict(one) for kind, one in found.items()}

@@ -15,7 +15,7 @@ from gistline.embedded.processes import Program, tail, termination_raises
 from gistline.embedded.redis import free_port
 from gistline.embedded.servers import child_environment, servers
 from gistline.embedded.supervisor import Supervisor
-from gistline.errors import EngineUnavailable, SettingsError
+from gistline.errors import EngineUnavailable, EngineUnproven, SettingsError
 from gistline.settings import Settings
 from gistline.storage import health, migrate
 from gistline.storage.session import close_database, open_database, transaction
@@ -51,6 +51,7 @@ def running(settings: Settings, *, detect_workers: int = 1, say: Say, on_event: 
         SettingsError: the API's port is taken.
         StorageUnavailable: a server does not start, or the data folder has another owner.
         EngineUnavailable: a process keeps ending, or the system does not get ready in two minutes.
+        EngineUnproven: no engine may serve in a detect worker.
 
     """
     with termination_raises():
@@ -109,6 +110,7 @@ def wait_until_ready(stack: Stack, say: Say) -> None:
 
     Raises:
         EngineUnavailable: a process keeps ending, or two minutes were not enough.
+        EngineUnproven: no engine may serve in a detect worker.
 
     """
     deadline = time.monotonic() + READY_WITHIN_S
@@ -122,6 +124,7 @@ def wait_until_ready(stack: Stack, say: Say) -> None:
                 f"{hopeless[0]} ends as soon as it starts: {tail(log, 1)}", cure=f"The whole log is {log}."
             )
         missing = ask_readiness(stack.settings) or _unready_worker(stack) or ""
+        _raise_refusal(stack)
         if not missing:
             return
         time.sleep(POLL_S)
@@ -161,6 +164,20 @@ def _unready_worker(stack: Stack) -> str | None:
     pids = stack.supervisor.pids()
     ready = {program for program, kind in expected.items() if _told(names, f"{kind}-{pids.get(program)}@")}
     return next((f"the process {program}" for program in expected if program not in ready), None)
+
+
+def _raise_refusal(stack: Stack) -> None:
+    """A worker of this system in which no engine may serve waits for somebody; this command says so and ends."""
+    ours = tuple(f"detect-{pid}@" for program, pid in stack.supervisor.pids().items() if program.startswith("detect"))
+    sessions = open_database(stack.settings.database)
+    try:
+        with transaction(sessions) as session:
+            refusals = [one.refused for one in health.serving_workers(session) if one.name.startswith(ours)]
+    finally:
+        close_database(sessions)
+    reason = next(filter(None, refusals), None)
+    if reason is not None:
+        raise EngineUnproven(f"The detect worker takes no work: {reason}", cure="See docs/passport.md.")
 
 
 def _told(names: set[str], beginning: str) -> bool:
