@@ -101,7 +101,7 @@ class Follower:
         except GistlineError as error:
             self.error = str(error)
             log.error("the promoted model is not served here, the old one goes on: %s", error)
-        except Exception as error:
+        except Exception as error:  # the door: whatever a new engine breaks on, the old one must go on
             self.error = f"{type(error).__name__}: {error}"
             log.exception("the promoted model is not served here, the old one goes on")
 

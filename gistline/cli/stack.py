@@ -124,7 +124,6 @@ def wait_until_ready(stack: Stack, say: Say) -> None:
                 f"{hopeless[0]} ends as soon as it starts: {tail(log, 1)}", cure=f"The whole log is {log}."
             )
         missing = ask_readiness(stack.settings) or _unready_worker(stack) or ""
-        _raise_refusal(stack)
         if not missing:
             return
         time.sleep(POLL_S)
@@ -158,26 +157,16 @@ def _unready_worker(stack: Stack) -> str | None:
     try:
         with transaction(sessions) as session:
             names = health.ready_names(session)
+            serving = health.serving_workers(session)
     finally:
         close_database(sessions)
     expected = {program: kind for program in stack.supervisor.restarts() if (kind := program.split("-")[0]) in WORKERS}
     pids = stack.supervisor.pids()
+    for worker in serving:
+        if worker.refused and worker.name.startswith(tuple(f"detect-{pid}@" for pid in pids.values())):
+            raise EngineUnproven(f"The detect worker takes no work: {worker.refused}", cure="See docs/passport.md.")
     ready = {program for program, kind in expected.items() if _told(names, f"{kind}-{pids.get(program)}@")}
     return next((f"the process {program}" for program in expected if program not in ready), None)
-
-
-def _raise_refusal(stack: Stack) -> None:
-    """A worker of this system in which no engine may serve waits for somebody; this command says so and ends."""
-    ours = tuple(f"detect-{pid}@" for program, pid in stack.supervisor.pids().items() if program.startswith("detect"))
-    sessions = open_database(stack.settings.database)
-    try:
-        with transaction(sessions) as session:
-            refusals = [one.refused for one in health.serving_workers(session) if one.name.startswith(ours)]
-    finally:
-        close_database(sessions)
-    reason = next(filter(None, refusals), None)
-    if reason is not None:
-        raise EngineUnproven(f"The detect worker takes no work: {reason}", cure="See docs/passport.md.")
 
 
 def _told(names: set[str], beginning: str) -> bool:

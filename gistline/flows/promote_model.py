@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gistline.domain import Passport, PassportVerdict
-from gistline.errors import Conflict, EngineUnproven
+from gistline.errors import Conflict, EngineUnproven, RequestRejected
 from gistline.flows.serve_model import judged_now
 from gistline.settings import Settings
 from gistline.storage import serving
@@ -26,7 +26,7 @@ class Promoted:
 
 
 def promote_model(
-    sessions: Sessions, wanted: str, settings: Settings, *, actor: str, forced_because: str = ""
+    sessions: Sessions, wanted: str, settings: Settings, *, actor: str, reason: str = "", force: bool = False
 ) -> Promoted:
     """Put a model in force.
 
@@ -35,27 +35,31 @@ def promote_model(
         wanted: name or digest.
         settings: the limits that its passport must keep.
         actor: who does it, for the history.
-        forced_because: promote it without a passing passport, for this reason. Workers still refuse what fails on
+        reason: why, for the history.
+        force: promote it even without a passing passport, which wants a reason. Workers still refuse what fails on
             their own hardware.
 
     Raises:
         Conflict: it is in force already.
+        RequestRejected: forced without a reason.
         EngineUnproven: no engine made of it has a passing passport.
         NotFound: no such model.
 
     """
+    if force and not reason:
+        raise RequestRejected("A forced promotion wants a reason, which the history keeps.", cure="Add --reason WHY.")
     with transaction(sessions) as session:
         model = find_model(session, wanted)
         now = serving.current(session)
         if now is not None and now.model_sha256 == model.sha256:
             raise Conflict(f"{model.name} has been promoted already, on {now.promoted_at:%Y-%m-%d %H:%M} UTC.")
         passport = _speaking_for(newest_of_model(session, model.sha256), settings)
-        if passport is None and not forced_because:
+        if passport is None and not force:
             raise EngineUnproven(
                 f"{model.name} has no passing passport.",
                 cure=f"Measure it: gistline model passport {model.name}. Or insist: --force --reason WHY.",
             )
-        grounds = Grounds(actor, passport.id if passport else None, forced=passport is None, reason=forced_because)
+        grounds = Grounds(actor, passport.id if passport else None, forced=passport is None, reason=reason)
         return Promoted(serving.promote(session, model.sha256, grounds), model, passport)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,13 +107,12 @@ def serve_model(wanted: Wanted, tools: MeasuringTools) -> Serving:
 
     """
     detector = tools.open_with(fetch_model(tools.sessions, wanted.model, tools.settings), tools.settings.detection)
-    try:
+    with ExitStack() as unless_proven:
+        unless_proven.callback(detector.close)
         detector.warm_up()
-        passport = prove(wanted.model, detector, tools)
-        return admit(tools, detector, passport, wanted)
-    except BaseException:
-        detector.close()
-        raise
+        serving = admit(tools, detector, prove(wanted.model, detector, tools), wanted)
+        unless_proven.pop_all()
+    return serving
 
 
 def admit(tools: MeasuringTools, detector: TriedDetector, passport: Passport, wanted: Wanted | None) -> Serving:

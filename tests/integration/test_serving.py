@@ -184,7 +184,7 @@ def test_a_promoted_engine_that_fails_changes_nothing(line: Fleet, models: dict[
         bad = broken(line)
         with pytest.raises(EngineUnproven, match="no passing passport"):
             promote_model(line.sessions, bad.sha256[:8], line.settings, actor="test")
-        promote_model(line.sessions, "broken.onnx", line.settings, actor="test", forced_because="a drill")
+        promote_model(line.sessions, "broken.onnx", line.settings, actor="test", reason="a drill", force=True)
         wait_until(lambda: all("mAP50" in one.error for one in told(line)), "both refuse it", within_s=WITHIN_S)
         assert passports(line, bad.sha256) == [PassportVerdict.FAILED]
         assert [(one.model, one.ready) for one in told(line)] == [("pcb.int8.onnx", True)] * 2

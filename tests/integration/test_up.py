@@ -49,7 +49,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(data: Path, clean_settings: Path) -> Settings:
     model = clean_settings / "spot.onnx"
     spot_detector(model)
-    return load_settings(data_dir=data, api={"port": 0}, detection={"model": str(model), "runtime": "openvino"})
+    detection = {"model": str(model), "runtime": "openvino"}
+    return load_settings(data_dir=data, api={"port": 0}, detection=detection, passport={"required": False})
 
 
 @contextmanager
@@ -105,6 +106,17 @@ def test_killed_it_leaves_no_process(settings: Settings) -> None:
         assert len(running.children) >= 6  # two servers and four processes
         running.process.send_signal(signal.SIGKILL)
         wait_until(lambda: not any(map(is_alive, running.children)), "everything ends with it")
+
+
+def test_a_model_that_nothing_proves_is_named_with_the_cure(settings: Settings) -> None:
+    proof = settings.passport.model_copy(update={"required": True})
+    settings = settings.model_copy(update={"passport": proof})
+    done = subprocess.run(
+        [GISTLINE, "up"], env=child_environment(settings), text=True, capture_output=True, timeout=100, check=False
+    )
+    assert done.returncode == 1
+    assert "The detect worker takes no work: The detector knows red, green, blue" in done.stderr
+    assert "gistline model passport MODEL --labelled COCO.json" in done.stderr
 
 
 def test_a_taken_port_is_refused_before_anything_starts(

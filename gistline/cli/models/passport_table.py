@@ -15,7 +15,7 @@ from gistline.domain import Comparison, Estimate, Judgement, Measurement, Passpo
 from gistline.flows.serve_model import judged_now
 from gistline.settings import Settings
 
-_WIDTH = 110
+_WIDTH = 100
 """Columns of the table of figures; narrower, every interval would break in two."""
 _COLOURS = {PassportVerdict.PASSED: "green", PassportVerdict.FAILED: "red", PassportVerdict.UNPROVEN: "yellow"}
 
@@ -31,7 +31,7 @@ def print_passport(passport: Passport, settings: Settings) -> None:
     judgement = judged_now(passport, settings)
     _print_verdict(shown, passport, judgement)
     if passport.measurement is not None:
-        shown.print(_accuracy(passport.measurement), markup=False, width=max(shown.width, _WIDTH))
+        Console(highlight=False, width=max(shown.width, _WIDTH)).print(_accuracy(passport.measurement), markup=False)
         _print_speed(shown, passport, passport.measurement)
     for name, value in _provenance(passport):
         shown.print(f"  {name:<12} {escape(value)}")

@@ -21,12 +21,8 @@ def promote(context: click.Context, /, *, model: str, force: bool, reason: str, 
     The model needs a passing passport. A worker on whose hardware it cannot be opened or does not pass keeps the old
     one and says so: see 'gistline model show'.
     """
-    if force and not reason.strip():
-        raise click.UsageError("--force wants a --reason, which the history keeps.")
     with registry(context) as held:
-        done = promote_model(
-            held.sessions, model, held.settings, actor=actor(), forced_because=reason.strip() if force else ""
-        )
+        done = promote_model(held.sessions, model, held.settings, actor=actor(), reason=reason.strip(), force=force)
     if as_json:
         passport = str(done.passport.id) if done.passport else None
         print_json(

@@ -83,7 +83,7 @@ def test_a_class_without_labels_in_a_draw_is_left_out_of_its_figures() -> None:
 
 def test_an_estimate_is_the_set_s_own_value_between_the_resamples_quantiles() -> None:
     found = estimate(np.array([0.5, *np.linspace(0, 1, 1001), np.nan]))
-    assert (found.value, found.low, found.high) == (0.5, pytest.approx(0.025), pytest.approx(0.975))
+    assert [found.value, found.low, found.high] == pytest.approx([0.5, 0.025, 0.975])
     nothing = estimate(np.array([np.nan, np.nan]))
     assert np.isnan([nothing.value, nothing.low, nothing.high]).all()
 
