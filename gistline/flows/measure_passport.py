@@ -103,7 +103,7 @@ def measure_passport(
         passport = _passport(stored, (tried.info, reference.info), measured, tools.settings)
     with transaction(tools.sessions) as session:
         save_passport(session, passport)
-    log.info("passport %s of %s: %s", passport.id, stored.name, passport.judgement)
+    log.info("passport %s of %s: %s", passport.id, stored.name, passport.judgement.verdict.value)
     return passport
 
 
