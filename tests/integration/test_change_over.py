@@ -111,7 +111,7 @@ def test_two_engines_with_one_frame_write_one_result(line: Fleet) -> None:
 
 def test_the_doctor_tells_of_workers_in_trouble(line: Fleet) -> None:
     well = {"model": "m.onnx", "sha256": "0" * 64, "passport": "p", "verdict": "passed", "error": ""}
-    details = {
+    details: dict[str, dict[str, object]] = {
         "a": {"serving": well},
         "b": {"serving": well | {"error": "promotion 2 fails here"}},
         "c": {"serving": well | {"verdict": "unproven"}},

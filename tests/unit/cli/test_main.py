@@ -62,8 +62,14 @@ def test_every_command_has_help(name: str) -> None:
 def test_every_option_of_every_command_says_what_it_does(name: str) -> None:
     found = cli.get_command(click.Context(cli), name)
     assert found is not None
-    members = found.commands.values() if isinstance(found, click.Group) else [found]
+    context = click.Context(found)
+    members = (
+        [found.get_command(context, one) for one in found.list_commands(context)]
+        if isinstance(found, click.Group)
+        else [found]
+    )
     for command in members:
+        assert command is not None
         assert command.help, command.name
         assert [option.name for option in command.params if isinstance(option, click.Option) and not option.help] == []
 
