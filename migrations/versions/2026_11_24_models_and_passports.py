@@ -57,7 +57,12 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["engine_id"], ["engines.id"], name=op.f("fk_passports_engine_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_passports")),
     )
-    op.create_index(op.f("ix_passports_engine_id_machine_measured_at"), "passports", ["engine_id", "machine", "measured_at"], unique=False)
+    op.create_index(
+        op.f("ix_passports_engine_id_machine_measured_at"),
+        "passports",
+        ["engine_id", "machine", "measured_at"],
+        unique=False,
+    )
     op.create_index(
         op.f("ix_passports_model_sha256_measured_at"), "passports", ["model_sha256", "measured_at"], unique=False
     )
