@@ -90,6 +90,21 @@ class FrameSettings(Section):
     )
 
 
+class TensorRtSettings(Section):
+    """Engines for NVIDIA GPUs; all but the device decide what is built, and are part of its file's key."""
+
+    device: int = knob(0, "Index of the GPU, as CUDA counts.", ge=0, le=63)
+    max_batch: int = knob(32, "Most images in one inference; a model with a batch of its own keeps that.", ge=1, le=256)
+    opt_batch: int = knob(0, "Batch that the kernels are chosen for; 0 is max_batch.", unit="images", ge=0, le=256)
+    workspace_mb: int = knob(4_096, "Memory that a kernel may use while it works.", unit="MiB", ge=64, le=262_144)
+    builder_level: int = knob(3, "How hard the builder searches: 0 the quickest build, 5 the quickest engine.", ge=0, le=5)
+    version_compatible: bool = knob(
+        False, "Build for the whole major version, so that the lean runtime and later releases load it; may be slower."
+    )
+    build_at_start: bool = knob(True, "Build a missing engine before a worker is ready; off refuses to start instead.")
+    cache_dir: Path = knob(Path(".data/engines"), "Folder of built engines, timing and calibration caches.")
+
+
 class DetectionSettings(Section):
     """The detector."""
 
@@ -105,6 +120,7 @@ class DetectionSettings(Section):
         0.5, "Of two boxes of one class that overlap more, the weaker goes.", unit="IoU", ge=0.05, le=1.0
     )
     max_detections: int = knob(300, "Most detections kept of one frame, strongest first.", ge=1, le=3_000)
+    tensorrt: TensorRtSettings = TensorRtSettings()
 
 
 class RegistrySettings(Section):

@@ -26,6 +26,7 @@ CANDIDATE: Final = np.dtype(
     ]
 )
 """``struct Candidate`` of candidates.cu, member by member."""
+_WORDS: Final = CANDIDATE.itemsize // 4
 HEADER_ROWS: Final = 4
 """int32, one number an image: candidates found, predictions with NaN or infinity, unknown classes, one of these."""
 KERNELS: Final = {
@@ -87,6 +88,8 @@ def unpack(
 
 def in_order(packed: NDArray[np.void]) -> Selected:
     """Boxes, scores and classes of one image: strongest first, of equal ones the first in the prediction."""
-    ranked = packed[np.lexsort((packed["index"], -packed["score"]))]
-    boxes = np.stack([ranked[side] for side in ("x", "y", "w", "h")], axis=1)
-    return boxes, np.ascontiguousarray(ranked["score"]), np.ascontiguousarray(ranked["label"])
+    order = np.lexsort((packed["index"], -packed["score"]))
+    # Whole records are moved at once: a structured array would be gathered member by member.
+    words = packed.view(np.float32).reshape(-1, _WORDS)[order]
+    boxes, labels = np.ascontiguousarray(words[:, :4]), np.ascontiguousarray(words.view(np.int32)[:, 5])
+    return boxes, np.ascontiguousarray(words[:, 4]), labels

@@ -123,6 +123,11 @@ class GpuSession:
         return int(major), int(minor)
 
     @property
+    def is_open(self) -> bool:
+        """It was not closed, and this is the process that opened it."""
+        return self._context is not None and os.getpid() == self._pid
+
+    @property
     def held_bytes(self) -> int:
         """Memory of the GPU that the session holds."""
         return sum(block.size for block in self._held.values() if not block.pinned)
