@@ -42,12 +42,13 @@ _INSTALL: Final = "pip install 'gistline[gpu]'"
 
 @dataclass(frozen=True, slots=True)
 class BuiltEngine:
-    """A file on disk, what runs in it, and whether it was there already."""
+    """A file on disk, what runs in it, layers that only change formats, seconds, and whether it was built just now."""
 
     path: Path
     info: EngineInfo
     reformats: int
     seconds: float
+    fresh: bool
 
 
 class TensorRtEngine:
@@ -214,13 +215,14 @@ def build_engine_file(
         store, key = EngineStore(settings.cache_dir), bench.key(model, settings, calibration)
         if force:
             store.path(key).unlink(missing_ok=True)
+        fresh = store.find(key) is None
         content = find_or_build(bench, model, settings, progress=progress, calibration=calibration, force=force)
         with bench.session.current():
             network = bench.load(content, model, settings)
             info, reformats = _describe(model, bench, network), network.layers.reformats
             network.close()
         _refuse_silent_fallback(model, info)
-        return BuiltEngine(store.path(key), info, reformats, time.monotonic() - begin)
+        return BuiltEngine(store.path(key), info, reformats, time.monotonic() - begin, fresh)
     finally:
         bench.session.close()
 
