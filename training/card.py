@@ -11,7 +11,6 @@ from typing import Any
 from gistline.simulator.boards import DEFECTS
 
 SPLITS = {
-    "held-out": "held out of trainval (100 pictures by chance)",
     "test_public": "test_public (250 pictures)",
     "test-known": "- of boards that trainval shows",
     "test-new": "- of boards that it does not show",
@@ -29,7 +28,7 @@ output `output0` `[n, {rows}, 6400]`: centre, width, height in pixels, then a sc
 shapes for its speed in INT8 on CPUs; the comparison is in `training/README.md`.
 
 ## What it was trained on
-- DeepPCB (Tang, He, Huang, Yang, 2019), `trainval` without what is held out. Its repository is under the MIT licence;
+- DeepPCB (Tang, He, Huang, Yang, 2019), `trainval`. Its repository is under the MIT licence;
   **its authors ask for research use**. Ask them, or train on your own boards, before you sell what this file finds.
 - Boards rendered by `gistline.simulator`, thresholded and as a grey camera sees them, about a third of them flawless.
 {planted}
@@ -105,7 +104,7 @@ def recipe_digest(run: dict[str, Any]) -> str:
 def _planted(run: dict[str, Any]) -> str:
     if not run["strength"].get("planted"):
         return ""
-    return "- Copies of the same DeepPCB pictures in which the simulator planted further defects.\n"
+    return "- Copies of the same DeepPCB pictures with further defects, and with further artwork that is no defect.\n"
 
 
 def _summary(scores: dict[str, Any]) -> str:
