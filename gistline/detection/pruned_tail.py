@@ -17,8 +17,9 @@ import numpy as np
 
 THRESHOLD: Final = "gistline.threshold"
 """Name of the added input: float32 ``[1]``."""
-_EACH_BY_ITSELF: Final = frozenset(
-    {"Add", "Subtract", "Multiply", "Divide", "Power", "Negative", "Exp", "Sigmoid", "Relu", "Clamp", "Convert", "Sqrt"}
+_HAND_ON: Final = frozenset({"Identity", "Convert"})
+_EACH_BY_ITSELF: Final = _HAND_ON | frozenset(
+    {"Add", "Subtract", "Multiply", "Divide", "Power", "Negative", "Exp", "Sigmoid", "Relu", "Clamp", "Sqrt"}
 )
 _ALONG_AN_AXIS: Final = frozenset(
     {"Softmax", "ReduceSum", "ReduceMean", "ReduceMax", "Concat", "Split", "VariadicSplit"}
@@ -38,7 +39,7 @@ def prune_tail(graph: Any, classes: int, *, opset: Any) -> bool:
     result = graph.get_results()[0]
     cells = int(result.get_output_shape(0)[-1])
     joined = result.input_value(0).get_node()
-    if joined.get_type_name() == "Convert":
+    while joined.get_type_name() in _HAND_ON:
         joined = joined.input_value(0).get_node()
     *boxes, scores = _inputs(joined)
     if joined.get_type_name() != "Concat" or list(scores.get_shape()) != [1, classes, cells]:
