@@ -45,14 +45,13 @@ Row = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="leave out the other tables")
     given = parser.parse_args()
     session = GpuSession(import_module("pycuda.driver"))
     result: Row = {"gpu": session.name, "capability": session.capability, "opencv": cv2.__version__}
-    result["errors"] = table("Difference from OpenCV, in levels of 255", errors(session))
-    result["letterbox"] = table("Letterbox, normalise and layout, ms a batch", letterbox_times(session))
-    result["filter"] = table("Candidates of [10, 8400] at 0.25, ms a batch", filter_times(session))
-    result["copies"] = table("Upload of 32 RGB frames 1080x1920", copy_times(session))
-    result["pipeline"] = table("Whole pipeline around a network that costs nothing", pipeline_rates(session))
+    for name in given.only:
+        title, measure = PARTS[name]
+        result[name] = table(title, measure(session))
     session.close()
     if given.json:
         given.json.write_text(json.dumps(result, indent=2))
@@ -242,9 +241,18 @@ def pipeline_rates(session: GpuSession) -> list[Row]:
             # No pixel exceeds 200 of 255, so nothing is found and the host's part is smallest.
             images = [np.minimum(image, 200) for image in frames(shape, 32)]
             ms = wall_ms(lambda images=images, pipeline=pipeline: list(pipeline.stream(images * 4, 0.9)), least=3)  # type: ignore[misc]
+            pipeline.close()
             rows.append({"frames": name, "batch": batch, "frames/s": 128e3 / ms})
     return rows
 
+
+PARTS: dict[str, tuple[str, Callable[[GpuSession], list[Row]]]] = {
+    "errors": ("Difference from OpenCV, in levels of 255", errors),
+    "letterbox": ("Letterbox, normalise and layout, ms a batch", letterbox_times),
+    "filter": ("Candidates of [10, 8400] at 0.25, ms a batch", filter_times),
+    "copies": ("Upload of 32 RGB frames 1080x1920", copy_times),
+    "pipeline": ("Whole pipeline around a network that costs nothing", pipeline_rates),
+}
 
 if __name__ == "__main__":
     main()

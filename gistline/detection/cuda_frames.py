@@ -6,6 +6,7 @@ Pure numpy. The kernel that reads both is ``cuda/letterbox.cu``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -34,6 +35,8 @@ FRAME: Final = np.dtype(
 """``struct Frame`` of letterbox.cu, member by member."""
 ALIGNMENT: Final = 256
 """Bytes. Every frame starts on a boundary at which the GPU's memory is read."""
+_WORTH_SHARING: Final = 4 * 2**20
+"""Bytes in a batch below which threads cost more than they save."""
 _EPSILON: Final = float(np.finfo(np.float64).eps)
 
 
@@ -78,10 +81,25 @@ def describe(images: Sequence[NDArray[np.uint8]], size: tuple[int, int]) -> Fram
     return FrameTable(rows, tuple(geometries), offset)
 
 
-def pack(images: Sequence[NDArray[np.uint8]], table: FrameTable, buffer: NDArray[np.uint8]) -> None:
-    """Copy the pixels of a batch to their places in ``buffer``, one-dimensional and of ``table.size`` bytes or more."""
-    for offset, image in zip(table.rows["offset"].tolist(), images, strict=True):
+def pack(
+    images: Sequence[NDArray[np.uint8]],
+    table: FrameTable,
+    buffer: NDArray[np.uint8],
+    helpers: Executor | None = None,
+) -> None:
+    """Copy the pixels of a batch to their places in ``buffer``, one-dimensional and of ``table.size`` bytes or more.
+
+    ``helpers`` copy several frames at once where there is enough to copy: numpy lets go of the interpreter meanwhile.
+    """
+
+    def copy(offset: int, image: NDArray[np.uint8]) -> None:
         buffer[offset : offset + image.nbytes].reshape(image.shape)[...] = image
+
+    offsets = table.rows["offset"].tolist()
+    shared = helpers is not None and len(images) > 1 and table.size >= _WORTH_SHARING
+    # Exhausted here, so that an error in a helper is raised here too.
+    for _ in (helpers.map if helpers is not None and shared else map)(copy, offsets, images):
+        pass
 
 
 def _fill(row: np.void, image: NDArray[np.uint8], size: tuple[int, int]) -> Geometry:

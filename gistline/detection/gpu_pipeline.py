@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -30,6 +31,10 @@ from gistline.errors import EngineUnavailable, GistlineError
 SLOTS: Final = 2
 STAGING_BYTES: Final = 256 * 2**20
 """Most bytes of frames in a batch of several; a single larger frame is a batch of its own."""
+
+
+_PACKERS: Final = 4
+"""Threads that copy frames into pinned memory: one alone is slower than the bus to the GPU."""
 
 
 class Network(Protocol):
@@ -78,7 +83,10 @@ class _Running(NamedTuple):
 
 
 class Pipeline:
-    """The buffers and streams of one network. May be used from several threads; closing the session ends it."""
+    """The buffers and streams of one network. May be used from several threads.
+
+    ``close`` ends its threads; its memory is the session's and goes with that.
+    """
 
     def __init__(self, session: GpuSession, network: Network) -> None:
         """Allocate everything whose size is known.
@@ -90,6 +98,7 @@ class Pipeline:
         self._session = session
         self._network = network
         self._order = Lock()
+        self._packers = ThreadPoolExecutor(_PACKERS, "pack")
         self._idle: SimpleQueue[Slot] = SimpleQueue()
         layout, (height, width) = network.layout, network.input_size
         floats = [2 if half else 4 for half in (network.float16_in, network.float16_out)]
@@ -101,7 +110,7 @@ class Pipeline:
             self._raw = session.device_block(predictions * layout.values * floats[1])
             self._found = session.device_block(predictions * CANDIDATE.itemsize)
             for _ in range(SLOTS):
-                self._idle.put(Slot(session, network.max_batch))
+                self._idle.put(Slot(session, network.max_batch, self._packers))
 
     @property
     def in_flight(self) -> int:
@@ -139,6 +148,10 @@ class Pipeline:
         """
         most = self._network.max_batch
         return np.concatenate([self._infer(list(batch[at : at + most])) for at in range(0, len(batch), most)])
+
+    def close(self) -> None:
+        """End the threads; may be called twice. No call may be running."""
+        self._packers.shutdown()
 
     def _batches(self, images: Iterable[Image]) -> Iterator[list[Image]]:
         batch: list[Image] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from typing import Any, Final
 
 import numpy as np
@@ -25,8 +26,9 @@ class Slot:
     recorded for the last batch have passed.
     """
 
-    def __init__(self, session: GpuSession, max_batch: int) -> None:
-        """Allocate what does not depend on the frames."""
+    def __init__(self, session: GpuSession, max_batch: int, helpers: Executor | None = None) -> None:
+        """Allocate what does not depend on the frames; ``helpers`` copy them into pinned memory."""
+        self._helpers = helpers
         self._session = session
         self._max_batch = max_batch
         self._host_frames = GrowingBuffer(session, pinned=True)
@@ -70,7 +72,7 @@ class Slot:
         """
         described = describe(images, size)
         pixels = self._host_frames.at_least(described.size).view(np.uint8, described.size)
-        pack(images, described, pixels)
+        pack(images, described, pixels, self._helpers)
         rows = self._host_table.view(FRAME, len(images))
         rows[...] = described.rows
         driver = self._session.driver

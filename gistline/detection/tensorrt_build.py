@@ -78,9 +78,15 @@ def build_plan(
     if not parser.parse(recipe.model.content):
         raise ModelRejected(_said_by(parser, recipe), cure="Quantise or export it again for TensorRT.")
     config = _configure(trt, builder, recipe)
-    profile = _add_profile(builder, network, config, recipe)
+    pixels = _only_input(network, recipe)
+    if min(tuple(pixels.shape)) < 0:
+        config.add_optimization_profile(_profile(builder, pixels.name, recipe, recipe.batches))
     # What the builder calls back is only borrowed by it, so it stays referenced here until the build is over.
-    calibrator = _calibrate(trt, config, profile, calibrating)
+    calibrator = _calibrate(trt, config, calibrating)
+    if calibrating is not None and min(tuple(pixels.shape)) < 0:
+        # The calibrator's batches have one size, whatever the engine will take.
+        fed = (calibrating.feeder.batch,) * 3
+        config.set_calibration_profile(_profile(builder, pixels.name, recipe, fed))
     monitor = _watch(trt, config, recipe, progress)
     timing = _read_timing(config, recipe.timing)
     plan = builder.build_serialized_network(network, config)
@@ -120,28 +126,24 @@ def _configure(trt: Any, builder: Any, recipe: Recipe) -> Any:
     return config
 
 
-def _add_profile(builder: Any, network: Any, config: Any, recipe: Recipe) -> Any | None:
-    """The range of batches, for a network that leaves it open."""
+def _only_input(network: Any, recipe: Recipe) -> Any:
     if network.num_inputs != 1:
         raise ModelRejected(f"{recipe.model.name} has {network.num_inputs} inputs instead of 1.")
-    pixels = network.get_input(0)
-    if all(side > 0 for side in tuple(pixels.shape)):
-        return None
+    return network.get_input(0)
+
+
+def _profile(builder: Any, name: str, recipe: Recipe, batches: tuple[int, int, int]) -> Any:
+    """Least, usual and most images at once, for a network that leaves its batch open."""
     profile = builder.create_optimization_profile()
-    shapes = [(batch, 3, *recipe.model.input_size) for batch in recipe.batches]
-    profile.set_shape(pixels.name, *shapes)
-    config.add_optimization_profile(profile)
+    profile.set_shape(name, *((batch, 3, *recipe.model.input_size) for batch in batches))
     return profile
 
 
-def _calibrate(trt: Any, config: Any, profile: Any | None, calibrating: Calibrating | None) -> Any | None:
+def _calibrate(trt: Any, config: Any, calibrating: Calibrating | None) -> Any | None:
     if calibrating is None:
         return None
     calibrator = make_calibrator(trt, calibrating.feeder, calibrating.cache)
     config.int8_calibrator = calibrator
-    if profile is not None:
-        # The calibrator's batches have the profile's usual size, whatever it is fed; so it gets one of its own.
-        config.set_calibration_profile(profile)
     return calibrator
 
 

@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,14 @@ Upload = Callable[[NDArray[np.float32]], int]
 """Copies a batch to the GPU and returns its address; the same memory each time."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Calibration:
     """What the scales are found on: uint8 images, grey or RGB, of any sizes, and how many are shown at once."""
 
     images: Sequence[NDArray[np.uint8]]
     batch: int = 8
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the images, their shapes and their order."""
         found = hashlib.sha256()
@@ -45,10 +46,13 @@ class Calibration:
 class Feeder:
     """Batches of a calibration, one after the other, on the GPU."""
 
-    def __init__(self, calibration: Calibration, input_size: tuple[int, int], upload: Upload) -> None:
+    def __init__(
+        self, calibration: Calibration, input_size: tuple[int, int], upload: Upload, *, fixed: int | None = None
+    ) -> None:
+        """``fixed`` is the batch that is built into the network; images are shown again where they do not fill it."""
         if not calibration.images:
             raise ValueError("a calibration needs images")
-        self.batch = min(calibration.batch, len(calibration.images))
+        self.batch = fixed or min(calibration.batch, len(calibration.images))
         self._images = calibration.images
         self._input_size = input_size
         self._upload = upload

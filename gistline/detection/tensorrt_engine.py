@@ -19,30 +19,24 @@ from numpy.typing import NDArray
 from gistline.detection.candidates import Candidates
 from gistline.detection.engine import Image
 from gistline.detection.gpu_buffers import Driver, GpuSession
-from gistline.detection.gpu_facts import Fp16Rate, GpuFacts
 from gistline.detection.gpu_pipeline import Pipeline
-from gistline.detection.hardware import Gravity, Precision, advise_build, refuse_unless
 from gistline.detection.model_file import ModelFile
-from gistline.detection.tensorrt_api import Features, LogBook, Typing, choose_typing, make_logger, read_features
-from gistline.detection.tensorrt_build import Calibrating, Recipe, build_plan
-from gistline.detection.tensorrt_calibrator import Calibration, CalibrationCache, Feeder
-from gistline.detection.tensorrt_files import EngineKey, EngineStore
-from gistline.detection.tensorrt_network import TensorRtNetwork
+from gistline.detection.tensorrt_api import LogBook, read_features
+from gistline.detection.tensorrt_calibrator import Calibration
+from gistline.detection.tensorrt_order import Bench, Order
 from gistline.detection.tensorrt_progress import Progress
 from gistline.domain import EngineInfo
-from gistline.errors import EngineUnavailable, GistlineError, ModelRejected
+from gistline.errors import EngineUnavailable, GistlineError
 from gistline.settings import DetectionSettings, TensorRtSettings
 
 log = logging.getLogger(__name__)
 
-_LEAST_INT8_SHARE: Final = 0.5
-"""Below this share of the quantised convolutions the engine would be an INT8 engine in name only."""
 _INSTALL: Final = "pip install 'gistline[gpu]'"
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltEngine:
-    """A file on disk, what runs in it, layers that only change formats, seconds, and whether it was built just now."""
+    """A file, what runs in it, layers that only change formats, seconds, and whether it was built just now."""
 
     path: Path
     info: EngineInfo
@@ -63,11 +57,17 @@ class TensorRtEngine:
             HardwareUnfit: a build would be silly on this GPU.
 
         """
-        self._bench = _Bench.open(settings)
+        bench = open_bench(settings)
+        self._session = bench.session
         try:
-            self._start(model, settings, calibration)
+            order = Order(bench, model, settings, calibration)
+            _announce(order)
+            with self._session.current():
+                self._network = order.network(_log_progress())
+            self._info = order.info(self._network)
+            self._pipeline = Pipeline(self._session, self._network)
         except GistlineError:
-            self._bench.session.close()
+            self._session.close()
             raise
 
     @property
@@ -80,11 +80,6 @@ class TensorRtEngine:
         """Images in two batches."""
         return self._pipeline.in_flight
 
-    @property
-    def reformats(self) -> int:
-        """Layers that only change the format of numbers between others."""
-        return self._network.layers.reformats
-
     def infer(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """``[n, height, width, 3]`` of the input's size -> raw predictions; n is at least 1."""
         return self._pipeline.infer(batch)
@@ -95,87 +90,17 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Free the engine, its buffers and the context. No call may be running."""
-        if self._bench.session.is_open:
-            with self._bench.session.current():
+        if self._session.is_open:
+            self._pipeline.close()
+            with self._session.current():
                 self._network.close()
-        self._bench.session.close()
-
-    def _start(self, model: ModelFile, settings: TensorRtSettings, calibration: Calibration | None) -> None:
-        bench = self._bench
-        key = bench.key(model, settings, calibration)
-        store = EngineStore(settings.cache_dir)
-        if store.find(key) is None and not settings.build_at_start:
-            raise EngineUnavailable(
-                f"No engine of {model.name} was built for {key.gpu} and TensorRT {key.tensorrt}.",
-                cure="Build it: gistline model build. Or let workers do so (detection.tensorrt.build_at_start).",
-            )
-        if store.find(key) is None:
-            log.warning("Building an engine of %s for %s; this takes minutes.", model.name, key.gpu)
-        content = find_or_build(bench, model, settings, progress=_log_progress(), calibration=calibration)
-        with bench.session.current():
-            self._network = bench.load(content, model, settings)
-            self._info = _describe(model, bench, self._network)
-            _refuse_silent_fallback(model, self._info)
-        self._pipeline = Pipeline(bench.session, self._network)
-
-
-@dataclass(frozen=True, slots=True)
-class _Bench:
-    """The two libraries and the GPU that a build or an engine works with."""
-
-    trt: Any
-    session: GpuSession
-    features: Features
-    book: LogBook
-
-    @classmethod
-    def open(cls, settings: TensorRtSettings) -> _Bench:
-        trt, driver = _tensorrt(settings), _driver()
-        features = read_features(trt)
-        return cls(trt, GpuSession(driver, settings.device), features, LogBook())
-
-    @property
-    def gpu(self) -> GpuFacts:
-        """The GPU as the hardware check wants it."""
-        session = self.session
-        with session.current():
-            free, total = session.driver.mem_get_info()
-        return GpuFacts(session.name, session.capability, total, free, driver="", cuda="")
-
-    def key(self, model: ModelFile, settings: TensorRtSettings, calibration: Calibration | None) -> EngineKey:
-        """What a built engine must match."""
-        most = model.max_batch or settings.max_batch
-        return EngineKey(
-            model=model.name,
-            model_sha256=model.sha256,
-            calibration=calibration.digest if calibration else "",
-            gpu=self.session.name,
-            capability=self.session.capability,
-            tensorrt=self.features.version,
-            max_batch=most,
-            opt_batch=model.max_batch or min(most, settings.opt_batch or most),
-            workspace_mb=settings.workspace_mb,
-            builder_level=settings.builder_level,
-            version_compatible=settings.version_compatible,
-        )
-
-    def load(self, content: bytes, model: ModelFile, settings: TensorRtSettings) -> TensorRtNetwork:
-        """Deserialise an engine; within the session's context."""
-        self.book.clear()
-        runtime = self.trt.Runtime(make_logger(self.trt, self.book))
-        engine = runtime.deserialize_cuda_engine(content)
-        if engine is None:
-            raise EngineUnavailable(
-                f"TensorRT {self.features.version} does not load the engine of {model.name}: {self.book.last}",
-                cure="Build it again: gistline model build --force.",
-            )
-        return TensorRtNetwork(self.trt, engine, model=model, max_batch=settings.max_batch, book=self.book)
+        self._session.close()
 
 
 def available() -> str | None:
     """None where TensorRT and a GPU can be used, else the reason. Touches the driver: never call it before a fork."""
     try:
-        _Bench.open(TensorRtSettings()).session.close()
+        open_bench(TensorRtSettings()).session.close()
     except GistlineError as error:
         return str(error)
     return None
@@ -210,107 +135,45 @@ def build_engine_file(
 
     """
     begin = time.monotonic()
-    bench = _Bench.open(settings)
+    bench = open_bench(settings)
     try:
-        store, key = EngineStore(settings.cache_dir), bench.key(model, settings, calibration)
+        order = Order(bench, model, settings, calibration, force)
+        path = order.store.path(order.key)
         if force:
-            store.path(key).unlink(missing_ok=True)
-        fresh = store.find(key) is None
-        content = find_or_build(bench, model, settings, progress=progress, calibration=calibration, force=force)
+            path.unlink(missing_ok=True)
+        fresh = order.store.find(order.key) is None
         with bench.session.current():
-            network = bench.load(content, model, settings)
-            info, reformats = _describe(model, bench, network), network.layers.reformats
+            network = order.network(progress)
+            info, reformats = order.info(network), network.layers.reformats
             network.close()
-        _refuse_silent_fallback(model, info)
-        return BuiltEngine(store.path(key), info, reformats, time.monotonic() - begin, fresh)
+        return BuiltEngine(path, info, reformats, time.monotonic() - begin, fresh)
     finally:
         bench.session.close()
 
 
-def find_or_build(
-    bench: _Bench,
-    model: ModelFile,
-    settings: TensorRtSettings,
-    *,
-    progress: Progress,
-    calibration: Calibration | None = None,
-    force: bool = False,
-) -> bytes:
-    """The engine's bytes; one process of the machine builds, the others wait for it."""
-    store, key = EngineStore(settings.cache_dir), bench.key(model, settings, calibration)
-    with store.building(key):
-        found = store.find(key)
-        if found is not None:
-            return found
-        typing = _typing(bench, model, calibration)
-        _check_hardware(bench, model, key, typing, force=force)
-        recipe = Recipe(model, settings, bench.features, typing, store.timing_cache(key))
-        with bench.session.current():
-            calibrating = _calibrating(bench, model, calibration, store.calibration_cache(key))
-            content = build_plan(bench.trt, recipe, bench.book, progress=progress, calibrating=calibrating)
-        store.save(key, content, typing=str(typing), labels=model.labels)
-        return content
+def open_bench(settings: TensorRtSettings) -> Bench:
+    """TensorRT and the GPU of the settings.
+
+    Raises:
+        EngineUnavailable: one of them is not there, or TensorRT is older than 8.6.
+
+    """
+    trt, driver = _tensorrt(settings), _driver()
+    features = read_features(trt)
+    return Bench(trt, GpuSession(driver, settings.device), features, LogBook())
 
 
-def _typing(bench: _Bench, model: ModelFile, calibration: Calibration | None) -> Typing:
-    typing = choose_typing(bench.features, model, calibrated=calibration is not None)
-    slow = bench.gpu.abilities.fp16 in {Fp16Rate.SIXTY_FOURTH, Fp16Rate.NONE}
-    return Typing(typing.strong, tuple(flag for flag in typing.flags if not (slow and flag == "FP16")))
-
-
-def _check_hardware(bench: _Bench, model: ModelFile, key: EngineKey, typing: Typing, *, force: bool) -> None:
-    int8 = bool(model.quantised_convolutions or key.calibration)
-    half = model.float16 or "FP16" in typing.flags
-    precision: Precision = "int8" if int8 else "fp16" if half else "fp32"
-    advice = advise_build(
-        bench.gpu,
-        precision,
-        model_bytes=len(model.content),
-        batch=key.max_batch,
-        input_size=model.input_size,
-        tensorrt=key.tensorrt,
-    )
-    for one in advice:
-        log.log(logging.WARNING if one.gravity is not Gravity.NOTE else logging.INFO, "%s %s", one.message, one.cure)
-    refuse_unless(force, advice)
-
-
-def _calibrating(bench: _Bench, model: ModelFile, calibration: Calibration | None, cache: Path) -> Calibrating | None:
-    if calibration is None:
-        return None
-    block = bench.session.device_block(calibration.batch * 3 * model.input_size[0] * model.input_size[1] * 4)
-    driver: Any = bench.session.driver
-
-    def upload(batch: NDArray[np.float32]) -> int:
-        driver.memcpy_htod(block.address, batch)
-        return block.address
-
-    return Calibrating(Feeder(calibration, model.input_size, upload), CalibrationCache(cache))
-
-
-def _describe(model: ModelFile, bench: _Bench, network: TensorRtNetwork) -> EngineInfo:
-    layers = network.layers
-    return EngineInfo(
-        model=model.name,
-        weights_sha256=model.sha256,
-        runtime=f"TensorRT {bench.features.version}",
-        device=bench.session.name,
-        precision=layers.convolutions[0][0] if layers.convolutions else "unknown",
-        labels=model.labels,
-        input_size=model.input_size,
-        convolutions=layers.count or model.convolutions,
-        int8_convolutions=layers.int8,
-        layer_precisions=layers.convolutions,
-    )
-
-
-def _refuse_silent_fallback(model: ModelFile, info: EngineInfo) -> None:
-    if info.layer_precisions and info.int8_convolutions < _LEAST_INT8_SHARE * model.quantised_convolutions:
-        raise ModelRejected(
-            f"{model.name} holds {model.quantised_convolutions} quantised convolutions, of which {info.runtime} runs "
-            f"only {info.int8_convolutions} in INT8 on {info.device}.",
-            cure="Quantise it for TensorRT (gistline model quantise --target tensorrt), or run the fp32 model.",
+def _announce(order: Order) -> None:
+    """Say that a start takes minutes, or refuse to let it."""
+    if order.store.find(order.key) is not None:
+        return
+    name, key = order.model.name, order.key
+    if not order.settings.build_at_start:
+        raise EngineUnavailable(
+            f"No engine of {name} was built for {key.gpu} and TensorRT {key.tensorrt}.",
+            cure="Build it: gistline model build. Or let workers do so (detection.tensorrt.build_at_start).",
         )
+    log.warning("Building an engine of %s for %s; this takes minutes.", name, key.gpu)
 
 
 def _log_progress() -> Progress:

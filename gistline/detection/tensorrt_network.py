@@ -83,7 +83,9 @@ class TensorRtNetwork:
         return model.layout if model.layout.predictions else replace(model.layout, predictions=shape[1:][at])
 
     def _inspect(self, trt: Any) -> Layers:
-        """Formats are known only for a context whose shapes are set."""
+        """Formats are known only for a context whose shapes are set; the lean runtime has no inspector."""
+        if not hasattr(trt, "EngineInspector"):
+            return Layers((), total=0, reformats=0)
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = self._context
         return read_layers(inspector.get_engine_information(trt.LayerInformationFormat.JSON))

@@ -82,6 +82,14 @@ def test_frames_are_drawn_while_earlier_ones_are_computed(session: GpuSession) -
         pipeline._idle.put(one.slot)
 
 
+def test_large_batches_are_packed_by_several_threads(session: GpuSession) -> None:
+    pipeline = Pipeline(session, EchoNetwork(session, SIZE, 8))
+    images = [np.random.default_rng(i).integers(0, 256, (1080, 1920, 3), dtype=np.uint8) for i in range(8)]
+    for one, image in zip(pipeline.stream(images, 0.5), images, strict=True):
+        np.testing.assert_array_equal(one.scores, echo_reference(image, SIZE, 0.5)[1])
+    pipeline.close()
+
+
 def test_threads_share_it(session: GpuSession) -> None:
     pipeline = Pipeline(session, EchoNetwork(session, SIZE, 3))
     sets = [frames(10, seed=seed) for seed in range(8)]
@@ -107,6 +115,7 @@ def test_closing_gives_everything_back(driver: Any) -> None:
         session = GpuSession(driver)
         pipeline = Pipeline(session, EchoNetwork(session, (640, 640), 16))
         list(pipeline.stream(frames(20), 0.9))
+        pipeline.close()
         session.close()
         session.close()
         with pytest.raises(EngineUnavailable, match="closed"):
