@@ -3,7 +3,7 @@
     python -m benchmarks.cpu_peak [--model FILE] [--layers 20]
 
 Three things take turns of a second on the same cores: loops of nothing but multiply-adds in registers (the peak of the
-instructions, from ``cpu_peak.c``, built with the C compiler at hand), one large INT8 convolution in OpenVINO (what a library
+instructions, from ``cpu_peak.c``, built with the C compiler at hand), one large INT8 convolution in OpenVINO (what it
 reaches with the best of shapes), and the engine with every stream busy. Then one stream is profiled layer by layer.
 """
 
@@ -146,7 +146,7 @@ def engine_rate(engine: OpenVinoEngine, images: list[Any], seconds: float) -> fl
     return sum(1 for _ in engine.stream(feed(), 0.25)) / (time.perf_counter() - begun)
 
 
-def profile(model: ModelFile, image: Any, *, rounds: int = 15) -> list[Layer]:
+def profile(model: ModelFile, image: Any, *, rounds: int = 40) -> list[Layer]:
     """Each node's best of the rounds, on one thread."""
     options = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "PERF_COUNT": True, "INFERENCE_PRECISION_HINT": "f32"}
     compiled, pruned = compile_model(model, options)

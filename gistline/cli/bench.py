@@ -19,6 +19,7 @@ from gistline.flows.bench_engines import BenchPlan, EngineBench, bench_engines, 
 from gistline.settings import Settings
 
 HEADINGS = ("stage", "batch", "images/s", "lowest", "highest", "mean", "p50", "p90", "p95", "p99", "max")
+PIPED_WIDTH = 140
 _WORDS = {Stage.ENGINE: "engine alone", Stage.DETECT: "pixels to boxes", Stage.BYTES: "bytes to boxes"}
 
 
@@ -42,7 +43,11 @@ class Batches(click.ParamType[tuple[int, ...]]):
 @click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Take this folder's.")
 @click.option("--batch", "batches", type=Batches(), default="1,2,4,8,stream", show_default=True, help="Images a call.")
 @click.option(
-    "--stage", "stages", multiple=True, type=click.Choice(list(Stage)), help="Time only this; may be repeated."
+    "--stage",
+    "stages",
+    multiple=True,
+    type=click.Choice([stage.value for stage in Stage]),
+    help="Time only this; may be repeated.",
 )
 @click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Turns of every cell.")
 @click.option(
@@ -83,7 +88,9 @@ def _as_json(benches: Sequence[EngineBench], settings: Settings, *, source: str,
 def _print(benches: Sequence[EngineBench], settings: Settings, *, source: str) -> None:
     shown = console()
     for bench in benches:
-        shown.print(_table(bench, compared=bench is not benches[0]))
+        table = _table(bench, compared=bench is not benches[0])
+        # A file or a pipe has no width that figures would have to be cut to.
+        shown.print(table, width=shown.width if shown.is_terminal else PIPED_WIDTH, crop=shown.is_terminal)
     cpu = hardware.cpu()
     shown.print(
         f"{cpu.model}, {cpu.cores} cores, {' '.join(cpu.int8_flags) or 'no instructions for INT8'}; {source}; "

@@ -8,44 +8,63 @@ from pathlib import Path
 
 import pytest
 
-from gistline.cli import probes
+from gistline.cli import hardware_probes, probes
+from gistline.cli.checks import State
 from gistline.cli.main import run
-from gistline.cli.probes import State, cpu, gpu
+from gistline.detection.cpu_facts import CpuFacts
+from gistline.detection.gpu_facts import GpuFacts
+from gistline.flows.compare_precisions import PrecisionSpeed
 from tests.support.onnx_models import spot_detector
 
-INTEL = """processor\t: 0
-model name\t: Intel(R) Xeon(R) Platinum 8488C
-flags\t\t: fpu sse2 avx2 avx512f avx512_vnni avx_vnni amx_bf16 avx512_bf16 amx_tile amx_int8
-
-processor\t: 1
-model name\t: Intel(R) Xeon(R) Platinum 8488C
-flags\t\t: fpu
-"""
-ARM = "processor\t: 0\nFeatures\t: fp asimd asimddp i8mm bf16\n"
-OLD = "model name\t: Intel(R) Core(TM) i5-4460\nflags\t\t: fpu sse2 avx2\n"
+XEON = CpuFacts("Xeon", "x86_64", 8, ("amx_int8", "avx512_vnni", "amx_bf16", "avx512_bf16"), known=True)
+OLD = CpuFacts("Core i5-4460", "x86_64", 4, ("avx2",), known=True)
+SILENT = CpuFacts("Chip", "riscv64", 2, (), known=False)
 
 
 @pytest.mark.parametrize(
-    ("text", "state", "found"),
+    ("facts", "state", "found"),
     [
-        (INTEL, State.OK, "8488C, {} cores, INT8 by avx512_vnni avx_vnni amx_int8, BF16 by avx512_bf16 amx_bf16"),
-        (ARM, State.OK, ", {} cores, INT8 by i8mm asimddp, BF16 by bf16"),
-        (OLD, State.ABSENT, "i5-4460, {} cores, INT8 by none, BF16 by none"),
+        (XEON, State.OK, "Xeon, 8 cores, INT8 by amx_int8 avx512_vnni, BF16 by amx_bf16 avx512_bf16"),
+        (OLD, State.ABSENT, "Core i5-4460, 4 cores, INT8 by none, BF16 by none"),
+        (SILENT, State.ABSENT, "Chip, 2 cores, instruction sets unknown"),
     ],
 )
-def test_instructions_for_small_numbers_are_told(text: str, state: State, found: str) -> None:
-    check = cpu(text)
-    assert check.state is state
-    assert check.found.endswith(found.format(probes._cores()))
+def test_instructions_for_small_numbers_are_told(facts: CpuFacts, state: State, found: str) -> None:
+    check = hardware_probes.cpu(facts)
+    assert (check.state, check.found) == (state, found)
 
 
 @pytest.mark.parametrize(
-    ("capability", "state"), [("7.0", State.ABSENT), ("7.2", State.OK), ("7.5", State.OK), ("12.0", State.OK)]
+    ("capability", "state", "words"),
+    [
+        ((6, 0), State.ABSENT, "no INT8 arithmetic"),
+        ((7, 0), State.ABSENT, "Build with fp16"),
+        ((7, 5), State.OK, "INT8: tensor cores"),
+        ((9, 0), State.OK, "also FP8"),
+        ((10, 3), State.ABSENT, "Build with fp16"),
+        ((42, 0), State.ABSENT, "newer than this table"),
+    ],
 )
-def test_int8_tensor_cores_follow_from_the_compute_capability(capability: str, state: State) -> None:
-    check = gpu(["NVIDIA Card", f" {capability}", " 16384 MiB", " 580.95"])
+def test_a_gpu_is_judged_by_its_compute_capability(capability: tuple[int, int], state: State, words: str) -> None:
+    check = hardware_probes.gpu(GpuFacts("Card", capability, 2**34, 2**34, "580.95", "13.0"))
     assert check.state is state
-    assert f"compute capability {capability}" in check.found
+    assert words in f"{check.found} {check.cure}"
+    assert "16.0 GiB, driver 580.95, CUDA 13.0" in check.found
+
+
+def speed(low: float) -> PrecisionSpeed:
+    return PrecisionSpeed(1.9, low, 2.1, 35.0, 66.5, "this", "2026-11-24T00:00:00+00:00")
+
+
+def test_int8_is_judged_by_the_figure_measured_here() -> None:
+    check = hardware_probes.int8(OLD, speed(1.8))
+    assert check.state is State.OK
+    assert "1.90 x FP32 (1.80 to 2.10), 66.5 against 35.0 images/s" in check.found
+    assert "weights up to 64" in check.found
+    assert hardware_probes.int8(OLD, speed(0.9)).state is State.ABSENT
+    expected = hardware_probes.int8(XEON, None)
+    assert (expected.state, expected.cure) == (State.ABSENT, "gistline doctor --bench")
+    assert "weights up to 127" in expected.found
 
 
 @pytest.fixture
