@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,8 +141,9 @@ def open_model(model: ModelFile, settings: DetectionSettings) -> Detector:
 def _open_engine(model: ModelFile, settings: DetectionSettings) -> Engine:
     # Runtimes are loaded here, not at import: a process that never detects (the API) needs none installed.
     if settings.runtime == "tensorrt" or (settings.runtime == "auto" and _gpu_ready()):
-        engine: Engine = _tensorrt().open_engine(model, settings)
-        return engine
+        from gistline.detection.tensorrt_engine import open_engine
+
+        return open_engine(model, settings)
     from gistline.detection.openvino_engine import OpenVinoEngine
 
     return OpenVinoEngine(model, streams=settings.streams)
@@ -151,8 +151,8 @@ def _open_engine(model: ModelFile, settings: DetectionSettings) -> Engine:
 
 def _gpu_ready() -> bool:
     """The GPU's packages are installed and answer; they are asked only where both are there."""
-    return all(find_spec(package) for package in ("tensorrt", "pycuda")) and _tensorrt().available() is None
+    if not all(find_spec(package) for package in ("tensorrt", "pycuda")):
+        return False
+    from gistline.detection.tensorrt_engine import available
 
-
-def _tensorrt() -> Any:
-    return import_module("gistline.detection.tensorrt_engine")
+    return available() is None

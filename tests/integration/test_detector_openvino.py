@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -184,3 +186,14 @@ def test_compiled_model_is_kept_where_asked(model: Path, tmp_path: Path) -> None
     again = OpenVinoEngine(read_model(model), cache_dir=tmp_path)
     assert again.info.convolutions == 1
     assert again.infer(spot("red", 0, 0)[None])[0, 4].max() == pytest.approx(1)
+
+
+@pytest.mark.skipif(find_spec("tensorrt") is not None, reason="TensorRT is installed")
+def test_runtime_is_a_setting(model: Path) -> None:
+    """Without a GPU's packages auto takes the CPU; asked for by name the GPU is never silently replaced."""
+    runtimes: tuple[Literal["auto", "openvino"], ...] = ("auto", "openvino")
+    for runtime in runtimes:
+        with open_detector(DetectionSettings(model=str(model), runtime=runtime)) as opened:
+            assert opened.info.runtime.startswith("OpenVINO")
+    with pytest.raises(EngineUnavailable, match="TensorRT cannot be loaded"):
+        open_detector(DetectionSettings(model=str(model), runtime="tensorrt"))
