@@ -43,7 +43,7 @@ def least_objectness(min_confidence: float) -> np.float32:
 
 def kept(header: NDArray[np.int32]) -> NDArray[np.int32]:
     """How many candidates of each image were packed: all that were found, up to ``MOST_CANDIDATES``."""
-    return np.minimum(header[0], MOST_CANDIDATES)
+    return np.asarray(np.minimum(header[0], MOST_CANDIDATES), np.int32)
 
 
 def refuse_nonsense(header: NDArray[np.int32], layout: Layout) -> None:

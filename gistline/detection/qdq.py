@@ -128,7 +128,7 @@ class _Writer:
             self._constant(f"{name}.scale", scales),
             self._constant(f"{name}.zero_point", np.zeros(scales.shape, np.int8)),
         ]
-        axis = {"axis": 0} if self._form.per_channel else {}
+        axis: dict[str, Any] = {"axis": 0} if self._form.per_channel else {}
         return [helper.make_node("DequantizeLinear", inputs, [_back(name)], name=_back(name), **axis)]
 
     def _constant(self, name: str, values: NDArray[Any]) -> str:

@@ -39,7 +39,7 @@ class Calibration:
         found = hashlib.sha256()
         for image in self.images:
             found.update(repr(image.shape).encode())
-            found.update(np.ascontiguousarray(image))
+            found.update(image.tobytes())
         return found.hexdigest()
 
 
