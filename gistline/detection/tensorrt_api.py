@@ -34,6 +34,7 @@ USED: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "INetworkDefinition": ("get_input", "num_inputs"),
     "OnnxParser": ("get_error", "num_errors", "parse"),
+    "ParserError": ("desc", "node"),
     "IOptimizationProfile": ("set_shape",),
     "ITimingCache": ("serialize",),
     "ITensor": ("name", "shape"),
