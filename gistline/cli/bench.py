@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,23 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from gistline.cli.invocation import settings_of
+from gistline.cli.models.registry import registry
 from gistline.cli.output import console, errors, print_json
 from gistline.detection import hardware
 from gistline.detection.bench import CellResult, Stage
-from gistline.flows.bench_engines import BenchPlan, EngineBench, bench_engines, images_in, rendered_images
+from gistline.detection.model_file import ModelFile
+from gistline.flows.bench_engines import (
+    BenchPlan,
+    EngineBench,
+    bench_engines,
+    find_model,
+    images_in,
+    rendered_images,
+)
+from gistline.flows.register_model import fetch_model
 from gistline.settings import Settings
+from gistline.storage.models import find_model as stored_model
+from gistline.storage.session import transaction
 
 HEADINGS = ("stage", "batch", "images/s", "lowest", "highest", "mean", "p50", "p90", "p95", "p99", "max")
 PIPED_WIDTH = 140
@@ -60,19 +73,27 @@ def command(
 ) -> None:
     """Latency and throughput of detectors, side by side.
 
-    MODEL is an ONNX file, bundled:int8 or bundled:fp32; without one the bundled INT8 detector is taken. With several,
-    all take turns in one run and ratios are to the first, within each round. 'stream' hands images over without a
-    pause, so that every stream is busy; its latency includes the wait in the queue.
+    MODEL is an ONNX file, bundled:int8, bundled:fp32 or a name of the registry; without one the bundled INT8 detector
+    is taken. With several, all take turns in one run and ratios are to the first, within each round. 'stream' hands
+    images over without a pause, so that every stream is busy; its latency includes the wait in the queue.
     """
     settings = settings_of(context)
     how["stages"] = tuple(Stage(stage) for stage in how["stages"]) or tuple(Stage)
     with errors().status("Timing"):
         data = images_in(images, settings.frames) if images else rendered_images()
-        benches = bench_engines(models or ("bundled:int8",), data, BenchPlan(**how), settings)
+        found = [(name, find_model(name, partial(_stored, context))) for name in models or ("bundled:int8",)]
+        benches = bench_engines(found, data, BenchPlan(**how), settings)
     if as_json:
         print_json(_as_json(benches, settings, source=str(images or "rendered boards"), images=len(data)))
     else:
         _print(benches, settings, source=f"{len(data)} {'images of ' + str(images) if images else 'rendered boards'}")
+
+
+def _stored(context: click.Context, name: str) -> ModelFile:
+    with registry(context) as held:
+        with transaction(held.sessions) as session:
+            stored = stored_model(session, name)
+        return fetch_model(held.sessions, stored, held.settings)
 
 
 def _as_json(benches: Sequence[EngineBench], settings: Settings, *, source: str, images: int) -> dict[str, Any]:
@@ -87,10 +108,10 @@ def _as_json(benches: Sequence[EngineBench], settings: Settings, *, source: str,
 
 def _print(benches: Sequence[EngineBench], settings: Settings, *, source: str) -> None:
     shown = console()
+    if not shown.is_terminal:
+        shown.width = PIPED_WIDTH  # a file or a pipe has no width that figures would have to be cut to
     for bench in benches:
-        table = _table(bench, compared=bench is not benches[0])
-        # A file or a pipe has no width that figures would have to be cut to.
-        shown.print(table, width=shown.width if shown.is_terminal else PIPED_WIDTH, crop=shown.is_terminal)
+        shown.print(_table(bench, compared=bench is not benches[0]))
     cpu = hardware.cpu()
     shown.print(
         f"{cpu.model}, {cpu.cores} cores, {' '.join(cpu.int8_flags) or 'no instructions for INT8'}; {source}; "

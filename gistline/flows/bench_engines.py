@@ -1,8 +1,8 @@
-"""Detectors by name, timed side by side on the same images: from pixels and from the bytes of files."""
+"""Detectors, timed side by side on the same images: from pixels and from the bytes of files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from gistline.detection.bench import Cell, CellResult, Stage, result, take_turns, workload
 from gistline.detection.detector import Detector, open_model
-from gistline.detection.model_file import BUNDLED, ModelFile, bundled_path, read_model
+from gistline.detection.model_file import ModelFile, bundled_path, read_model
 from gistline.domain import EngineInfo
-from gistline.errors import ImageRejected, ModelRejected
+from gistline.errors import ImageRejected
 from gistline.frames.decode import decode
 from gistline.settings import FrameSettings, Settings
 from gistline.simulator.cameras import camera_frames
@@ -48,43 +48,39 @@ class EngineBench:
 
 
 def bench_engines(
-    names: Sequence[str], images: Sequence[bytes], plan: BenchPlan, settings: Settings
+    models: Sequence[tuple[str, ModelFile]], images: Sequence[bytes], plan: BenchPlan, settings: Settings
 ) -> list[EngineBench]:
     """Time every engine in every cell of the plan; ratios are to the first.
 
     Args:
-        names: model files, ``bundled:int8`` or ``bundled:fp32``; at least one.
+        models: with the names that they go by in the result; at least one.
         images: encoded files, at least one.
         plan: what is timed and how long.
         settings: runtime, streams and thresholds; limits of the images.
 
     Raises:
-        ModelRejected: a name is no model, or its model does not fit.
+        ModelRejected: a model does not compile.
         EngineUnavailable: a runtime cannot be loaded, or failed.
         ImageRejected: an image cannot be decoded.
 
     """
-    models = [find_model(name) for name in names]
     with ExitStack() as opened:
-        detectors = [opened.enter_context(open_model(model, settings.detection)) for model in models]
-        for detector in detectors:
+        detectors = [(name, opened.enter_context(open_model(model, settings.detection))) for name, model in models]
+        for _, detector in detectors:
             detector.warm_up()
-        return _measure(list(zip(names, detectors, strict=True)), images, plan, settings.frames)
+        return _measure(detectors, images, plan, settings.frames)
 
 
-def find_model(name: str) -> ModelFile:
-    """The model that a user names: a file, or ``bundled:`` and a precision.
+def find_model(name: str, stored: Callable[[str], ModelFile]) -> ModelFile:
+    """The model that a user names: ``bundled:`` and a precision, a file, or what ``stored`` finds in the registry.
 
     Raises:
-        ModelRejected: there is none of that name, or its file does not fit.
+        ModelRejected: no such precision is bundled, or the file does not fit.
 
     """
     if name.startswith(_PREFIX):
         return read_model(bundled_path(name.removeprefix(_PREFIX)))
-    if not Path(name).is_file():
-        known = ", ".join(_PREFIX + precision for precision in sorted(BUNDLED))
-        raise ModelRejected(f"There is no model {name!r}.", cure=f"Name an ONNX file, or one of {known}.")
-    return read_model(Path(name))
+    return read_model(Path(name)) if Path(name).is_file() else stored(name)
 
 
 def rendered_images(count: int = 32) -> list[bytes]:

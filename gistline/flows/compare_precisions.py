@@ -15,7 +15,6 @@ from gistline.flows.bench_engines import BenchPlan, bench_engines, rendered_imag
 from gistline.settings import Settings
 
 FILE: Final = "int8-speed.json"
-_PAIR: Final = ("bundled:fp32", "bundled:int8")
 _PLAN: Final = BenchPlan(stages=(Stage.DETECT,), batches=(0,), rounds=5, turn_s=0.4)
 """Two seconds each, in turns of 0.4 s, every stream busy."""
 
@@ -46,7 +45,8 @@ def compare_precisions(settings: Settings) -> PrecisionSpeed:
 
     """
     on_cpu = settings.model_copy(update={"detection": settings.detection.model_copy(update={"runtime": "openvino"})})
-    fp32, int8 = bench_engines(_PAIR, rendered_images(8), _PLAN, on_cpu)
+    pair = [(precision, read_model(bundled_path(precision))) for precision in ("fp32", "int8")]
+    fp32, int8 = bench_engines(pair, rendered_images(8), _PLAN, on_cpu)
     cell = int8.cells[0]
     found = PrecisionSpeed(
         ratio=cell.ratio.median,

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from gistline.cli.main import run
-from gistline.errors import ImageRejected, ModelRejected
+from gistline.detection.model_file import ModelFile, read_model
+from gistline.errors import ImageRejected, ModelRejected, NotFound
 from gistline.flows.bench_engines import find_model, images_in, rendered_images
 from gistline.flows.compare_precisions import FILE, last_comparison
+from gistline.flows.register_model import register_model
 from gistline.settings import FrameSettings, load_settings
+from gistline.storage.session import close_database, open_database
 from tests.support.onnx_models import yolo
 
 pytestmark = pytest.mark.usefixtures("clean_settings")
@@ -71,14 +74,33 @@ def test_wrong_batches_are_wrong_usage(batches: str) -> None:
     assert run(["bench", "--batch", batches]) == 2
 
 
-def test_models_are_found_by_name() -> None:
-    assert find_model("bundled:int8").quantised_convolutions > 0
-    assert find_model("bundled:fp32").quantised_convolutions == 0
-    with pytest.raises(ModelRejected, match="no model 'nowhere'") as caught:
-        find_model("nowhere")
-    assert "bundled:int8" in caught.value.cure
+def test_models_are_found_by_name(small: str) -> None:
+    def stored(name: str) -> ModelFile:
+        raise NotFound(f"asked the registry for {name}")
+
+    assert find_model("bundled:int8", stored).quantised_convolutions > 0
+    assert find_model("bundled:fp32", stored).quantised_convolutions == 0
+    assert find_model(small, stored).name == "small.onnx"
+    with pytest.raises(NotFound, match="asked the registry for nowhere"):
+        find_model("nowhere", stored)
     with pytest.raises(ModelRejected, match="bundled in 'int4'"):
-        find_model("bundled:int4")
+        find_model("bundled:int4", stored)
+
+
+def test_a_model_of_the_registry_is_timed(
+    small: str, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GISTLINE_DATABASE__URL", database_url)
+    settings = load_settings()
+    sessions = open_database(settings.database)
+    register_model(sessions, read_model(Path(small)), settings.registry)
+    close_database(sessions)
+    Path(small).unlink()
+    assert run(["bench", "small.onnx", "--stage", "engine", "--batch", "1", "--json", *QUICK]) == 0
+    [engine] = json.loads(capsys.readouterr().out)["engines"]
+    assert engine["info"]["model"] == "small.onnx"
+    assert run(["bench", "line-4", *QUICK]) != 0
+    assert "No model is called 'line-4'" in capsys.readouterr().err
 
 
 def test_the_doctor_measures_int8_and_remembers(capsys: pytest.CaptureFixture[str], clean_settings: Path) -> None:
