@@ -24,6 +24,11 @@ def names_of(release: str, kind: str) -> list[str]:
     return sorted(name.rpartition(".")[2] for name in members(release) if name.rpartition(".")[0] == kind)
 
 
+def _enum_of(kind: str, names: list[str]) -> Any:
+    make: Any = IntEnum
+    return make(kind, names, start=0)
+
+
 class _Strict:
     """An object with the members of one class of one release; reading or setting another is an AttributeError."""
 
@@ -56,7 +61,7 @@ class TwinTensorRt:
             self._enum(kind)
         for kind in ("LayerInformationFormat", "TensorIOMode", "DataType"):
             self._enum(kind)
-        severity = IntEnum("Severity", names_of(release, "ILogger.Severity"))
+        severity = _enum_of("Severity", names_of(release, "ILogger.Severity"))
         self.ILogger = type("ILogger", (), {"Severity": severity, "__init__": lambda self: None})
         for kind in ("IProgressMonitor", "IInt8EntropyCalibrator2"):
             if names_of(release, kind):
@@ -68,8 +73,7 @@ class TwinTensorRt:
         return _Strict(self.__version__, kind, **values)
 
     def _enum(self, kind: str) -> None:
-        names = names_of(self.__version__, kind)
-        setattr(self, kind, IntEnum(kind, names, start=0))  # type: ignore[misc]
+        setattr(self, kind, _enum_of(kind, names_of(self.__version__, kind)))
 
     def _complain(self, text: str) -> None:
         self.logger.log(self.ILogger.Severity.ERROR, text)  # type: ignore[attr-defined]
