@@ -97,7 +97,9 @@ class TensorRtSettings(Section):
     max_batch: int = knob(32, "Most images in one inference; a model with a batch of its own keeps that.", ge=1, le=256)
     opt_batch: int = knob(0, "Batch that the kernels are chosen for; 0 is max_batch.", unit="images", ge=0, le=256)
     workspace_mb: int = knob(4_096, "Memory that a kernel may use while it works.", unit="MiB", ge=64, le=262_144)
-    builder_level: int = knob(3, "How hard the builder searches: 0 the quickest build, 5 the quickest engine.", ge=0, le=5)
+    builder_level: int = knob(
+        3, "How hard the builder searches: 0 the quickest build, 5 the quickest engine.", ge=0, le=5
+    )
     version_compatible: bool = knob(
         False, "Build for the whole major version, so that the lean runtime and later releases load it; may be slower."
     )
