@@ -103,14 +103,14 @@ def _recipe(how: dict[str, Any]) -> Recipe:
 
 
 def _goal(how: dict[str, Any]) -> Goal | None:
+    if how["images"] and not how["labelled"]:
+        raise click.UsageError("--images says where the pictures of --labelled are.")
     if how["max_loss"] is None:
         if how["labelled"] or how["picture"]:
             raise click.UsageError(
                 "--labelled and --picture belong to a search: name its bound, such as --max-loss 0.5."
             )
         return None
-    if how["images"] and not how["labelled"]:
-        raise click.UsageError("--images says where the pictures of --labelled are.")
     files = LabelledFiles(how["labelled"], how["images"]) if how["labelled"] else None
     return Goal(how["max_loss"], files, seed=how["seed"], rounds=how["rounds"])
 
