@@ -108,9 +108,10 @@ def test_frames_are_inspected_while_redis_is_away(line: Fleet, server: RedisServ
 
 @pytest.mark.parametrize("line", [{"lease_s": 1.0, "batch_size": 1, "max_attempts": 20}], indirect=True)
 def test_a_lease_shorter_than_the_engine_harms_nothing(line: Fleet, sender: CelerySender) -> None:
-    for _ in range(2):
-        line.start_worker(frame_ms=1200)
-    ids = line.submit([Order.DEFECT] * 2, sender)
+    # One frame and two idle workers: whoever does not have it takes it up while the other still infers.
+    for worker in [line.start_worker(frame_ms=3000) for _ in range(2)]:
+        worker.wait_until_ready()
+    ids = line.submit([Order.DEFECT], sender)
     line.wait_until_finished(ids)
     assert_inspected_once(line, ids)
     assert max(row.attempts for row in line.frames().values()) > 1, "no lease ran out: the test proves nothing"
