@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from gistline.detection import hardware
 from gistline.detection.candidates import select
 from gistline.detection.evaluation import (
     COCO_THRESHOLDS,
@@ -208,10 +209,7 @@ def speed_table(contestants: Sequence[Contestant], variants: Sequence[Variant]) 
 
 def instruction_sets() -> str:
     """The instructions that decide how fast INT8 is."""
-    cpuinfo = Path("/proc/cpuinfo")
-    words = set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
-    known = ("avx2", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "asimddp")
-    return " ".join(name for name in known if name in words) or "instruction sets unknown"
+    return " ".join(hardware.cpu().flags) or "instruction sets unknown"
 
 
 def parse() -> argparse.Namespace:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gistline.detection.candidates import Candidates
+from gistline.detection.model_file import ModelFile
 from gistline.domain import EngineInfo
+from gistline.errors import ModelRejected
 
 Image = NDArray[np.uint8]
 """uint8 ``[height, width]`` grey or ``[height, width, 3]`` RGB, of any size."""
+
+_LEAST_INT8_SHARE: Final = 0.5
+"""Below this share of the quantised convolutions an engine would be an INT8 engine in name only."""
 
 
 class Engine(Protocol):
@@ -55,3 +60,19 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free the runtime; the engine cannot be used afterwards."""
         ...
+
+
+def refuse_silent_fallback(model: ModelFile, info: EngineInfo) -> None:
+    """Refuse an engine that runs in float what its model holds in eight bits; one that does not tell is believed.
+
+    Raises:
+        ModelRejected: fewer than half of the quantised convolutions run in INT8.
+
+    """
+    quantised, running = model.quantised_convolutions, info.int8_convolutions
+    if info.layer_precisions and running < _LEAST_INT8_SHARE * quantised:
+        raise ModelRejected(
+            f"{model.name} holds {quantised} quantised convolutions, of which {info.runtime} runs only {running} in "
+            f"INT8 on {info.device}.",
+            cure="Quantise it for this runtime (gistline model quantise --target ...), or run the fp32 model.",
+        )

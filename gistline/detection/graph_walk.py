@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, Final
 
@@ -155,22 +155,19 @@ class Walk:
 
     def before(self, names: Iterable[str]) -> set[str]:
         """Those tensors and everything that they are computed from."""
-        seen: set[str] = set()
-        ahead = list(names)
-        while ahead:
-            name = ahead.pop()
-            if name not in seen:
-                seen.add(name)
-                ahead.extend(self.made_by[name].input if name in self.made_by else ())
-        return seen
+        return _reached(names, lambda name: self.made_by[name].input if name in self.made_by else ())
 
     def behind(self, names: Iterable[str]) -> set[str]:
         """Those tensors and everything that is computed from them."""
-        seen: set[str] = set()
-        ahead = list(names)
-        while ahead:
-            name = ahead.pop()
-            if name not in seen:
-                seen.add(name)
-                ahead.extend(made for node, _ in self.readers.get(name, ()) for made in node.output)
-        return seen
+        return _reached(names, lambda name: [made for node, _ in self.readers.get(name, ()) for made in node.output])
+
+
+def _reached(names: Iterable[str], onward: Callable[[str], Iterable[str]]) -> set[str]:
+    seen: set[str] = set()
+    ahead = list(names)
+    while ahead:
+        name = ahead.pop()
+        if name not in seen:
+            seen.add(name)
+            ahead.extend(onward(name))
+    return seen

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gistline.detection.candidates import Candidates, refuse_not_finite, select
-from gistline.detection.engine import Image
+from gistline.detection.engine import Image, refuse_silent_fallback
 from gistline.detection.layouts import LayoutKind
 from gistline.detection.model_file import ModelFile
 from gistline.detection.preprocess import Geometry, letterbox
@@ -31,8 +31,6 @@ FloatPrecision = Literal["f32", "bf16"]
 _NAMES: Final = {"i8": "INT8", "u8": "INT8", "f32": "FP32", "f16": "FP16", "bf16": "BF16"}
 _EVERYTHING: Final = -np.inf
 """A threshold that every prediction reaches."""
-_LEAST_INT8_SHARE: Final = 0.5
-"""Below this share of the quantised convolutions the engine would be an INT8 engine in name only."""
 
 
 class _Running(NamedTuple):
@@ -74,7 +72,7 @@ class OpenVinoEngine:
         """
         compiled, self._pruned = compile_model(model, _options(streams, float_precision, cache_dir))
         self._info = _read_info(model, compiled)
-        _refuse_silent_fallback(model, self._info)
+        refuse_silent_fallback(model, self._info)
         self._layout = replace(model.layout, predictions=None) if self._pruned else model.layout
         self._batch = model.max_batch or 1
         requests = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
@@ -278,15 +276,6 @@ def _convolution_precisions(compiled: Any) -> Counter[str]:
             precision = facts["runtimePrecision"].astype(str)
             counts[_NAMES.get(precision, precision.upper())] += 1
     return counts
-
-
-def _refuse_silent_fallback(model: ModelFile, info: EngineInfo) -> None:
-    if info.int8_convolutions < _LEAST_INT8_SHARE * model.quantised_convolutions:
-        raise ModelRejected(
-            f"{model.name} holds {model.quantised_convolutions} quantised convolutions, of which {info.runtime} runs "
-            f"only {info.int8_convolutions} in INT8 on {info.device}.",
-            cure="Quantise it again with Gistline, or run the fp32 model.",
-        )
 
 
 def output_shapes(content: bytes, shape: tuple[int, ...]) -> dict[str, tuple[int | str, ...]]:

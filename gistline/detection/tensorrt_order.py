@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gistline.detection.engine import refuse_silent_fallback
 from gistline.detection.gpu_buffers import GpuSession
 from gistline.detection.gpu_facts import Fp16Rate, GpuFacts
 from gistline.detection.hardware import Gravity, Precision, advise_build, refuse_unless
@@ -21,13 +22,10 @@ from gistline.detection.tensorrt_files import EngineKey, EngineStore
 from gistline.detection.tensorrt_network import TensorRtNetwork
 from gistline.detection.tensorrt_progress import Progress
 from gistline.domain import EngineInfo
-from gistline.errors import EngineUnavailable, ModelRejected
+from gistline.errors import EngineUnavailable
 from gistline.settings import TensorRtSettings
 
 log = logging.getLogger(__name__)
-
-_LEAST_INT8_SHARE: Final = 0.5
-"""Below this share of the quantised convolutions the engine would be an INT8 engine in name only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ class Order:
             )
         most = self.settings.max_batch
         network = TensorRtNetwork(self.bench.trt, engine, model=self.model, max_batch=most, book=self.bench.book)
-        self._refuse_silent_fallback(network)
+        refuse_silent_fallback(self.model, self.info(network))
         return network
 
     def info(self, network: TensorRtNetwork) -> EngineInfo:
@@ -183,12 +181,3 @@ class Order:
 
         feeder = Feeder(self.calibration, self.model.input_size, upload, fixed=self.model.max_batch)
         return Calibrating(feeder, CalibrationCache(self.store.calibration_cache(self.key)))
-
-    def _refuse_silent_fallback(self, network: TensorRtNetwork) -> None:
-        layers, quantised = network.layers, self.model.quantised_convolutions
-        if layers.convolutions and layers.int8 < _LEAST_INT8_SHARE * quantised:
-            raise ModelRejected(
-                f"{self.model.name} holds {quantised} quantised convolutions, of which TensorRT "
-                f"{self.bench.features.version} runs only {layers.int8} in INT8 on {self.bench.session.name}.",
-                cure="Quantise it for TensorRT (gistline model quantise --target tensorrt), or run the fp32 model.",
-            )
