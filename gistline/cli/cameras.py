@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 
 import click
 from rich.table import Table
 
-from gistline.cli.invocation import settings_of
+from gistline.cli.database import database
 from gistline.cli.output import console, print_json
-from gistline.embedded.servers import attached
 from gistline.flows.add_camera import add_camera
 from gistline.flows.rekey_camera import rekey_camera
 from gistline.flows.revoke_camera import revoke_camera
 from gistline.storage.cameras import list_cameras
-from gistline.storage.session import Sessions, close_database, open_database, transaction
+from gistline.storage.session import transaction
 
 
 @click.group("cameras")
@@ -31,8 +28,8 @@ def command() -> None:
 @click.pass_context
 def add(context: click.Context, /, *, name: str, line: str, as_json: bool) -> None:
     """Add a camera and print its key, which cannot be shown again."""
-    with _sessions(context) as sessions:
-        camera, key = add_camera(sessions, name, line)
+    with database(context) as opened:
+        camera, key = add_camera(opened.sessions, name, line)
     if as_json:
         print_json({"name": camera.name, "line": camera.line, "key": key})
     else:
@@ -44,7 +41,7 @@ def add(context: click.Context, /, *, name: str, line: str, as_json: bool) -> No
 @click.pass_context
 def list_all(context: click.Context, /, *, as_json: bool) -> None:
     """Show every camera, its line, and how many keys are good."""
-    with _sessions(context) as sessions, transaction(sessions) as session:
+    with database(context) as opened, transaction(opened.sessions) as session:
         found = list_cameras(session)
     if as_json:
         print_json([asdict(camera) for camera in found])
@@ -62,8 +59,8 @@ def list_all(context: click.Context, /, *, as_json: bool) -> None:
 @click.pass_context
 def rekey(context: click.Context, /, *, name: str, keep_old: bool) -> None:
     """Make a camera a new key, print it, and revoke its old ones."""
-    with _sessions(context) as sessions:
-        _print_key(rekey_camera(sessions, name, keep_old=keep_old))
+    with database(context) as opened:
+        _print_key(rekey_camera(opened.sessions, name, keep_old=keep_old))
 
 
 @command.command("revoke")
@@ -71,8 +68,8 @@ def rekey(context: click.Context, /, *, name: str, keep_old: bool) -> None:
 @click.pass_context
 def revoke(context: click.Context, /, *, name: str) -> None:
     """Revoke every key of a camera, from this moment on. Its frames and findings stay."""
-    with _sessions(context) as sessions:
-        count = revoke_camera(sessions, name)
+    with database(context) as opened:
+        count = revoke_camera(opened.sessions, name)
     console().print(f"{count} keys of {name} revoked.", markup=False)
 
 
@@ -80,13 +77,3 @@ def _print_key(key: str) -> None:
     """The key alone on standard output, so that a script can take it; the advice on standard error."""
     click.echo("Keep this key: it is not shown again.", err=True)
     click.echo(key)
-
-
-@contextmanager
-def _sessions(context: click.Context) -> Iterator[Sessions]:
-    with attached(settings_of(context)) as settings:
-        sessions = open_database(settings.database)
-        try:
-            yield sessions
-        finally:
-            close_database(sessions)

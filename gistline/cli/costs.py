@@ -10,11 +10,10 @@ from typing import Any
 
 import click
 
-from gistline.cli.invocation import settings_of
+from gistline.cli.database import database
 from gistline.cli.output import console, print_json
-from gistline.embedded.servers import attached
 from gistline.storage.dashboards import CostRow, Costs, cost_rows, total_costs
-from gistline.storage.session import close_database, open_database, transaction
+from gistline.storage.session import transaction
 
 
 @click.command("costs")
@@ -37,13 +36,8 @@ def command(context: click.Context, /, *, days: int, as_json: bool) -> None:
 
 
 def _read(context: click.Context, since: datetime) -> list[CostRow]:
-    with attached(settings_of(context)) as settings:
-        sessions = open_database(settings.database)
-        try:
-            with transaction(sessions) as session:
-                return cost_rows(session, since=since)
-        finally:
-            close_database(sessions)
+    with database(context) as opened, transaction(opened.sessions) as session:
+        return cost_rows(session, since=since)
 
 
 def _row_dict(row: CostRow) -> dict[str, Any]:

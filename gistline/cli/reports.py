@@ -12,11 +12,10 @@ from rich.markdown import Markdown
 from sqlalchemy.orm import Session
 
 from gistline.cli.costs import exact
-from gistline.cli.invocation import settings_of
+from gistline.cli.database import database
 from gistline.cli.output import console, print_json
-from gistline.embedded.servers import attached
 from gistline.storage.reports import ListedWindow, ReportDetail, list_windows, read_report
-from gistline.storage.session import close_database, open_database, transaction
+from gistline.storage.session import transaction
 from gistline.storage.tables import LlmAttempt
 
 
@@ -63,13 +62,8 @@ def show_command(context: click.Context, /, *, report_id: UUID, as_json: bool) -
 
 @contextmanager
 def _session(context: click.Context) -> Iterator[Session]:
-    with attached(settings_of(context)) as settings:
-        sessions = open_database(settings.database)
-        try:
-            with transaction(sessions) as session:
-                yield session
-        finally:
-            close_database(sessions)
+    with database(context) as opened, transaction(opened.sessions) as session:
+        yield session
 
 
 def _print_line(one: dict[str, Any]) -> None:

@@ -157,3 +157,17 @@ def test_files_that_cannot_be_read(clean_settings: Path, tmp_path: Path, capsys:
     file = spots(tmp_path / "best.onnx", Form(LayoutKind.ANCHOR_FREE))
     assert run(["model", "add", str(file), "--labels", str(tmp_path / "absent.yaml")]) == 1
     assert "absent.yaml cannot be read" in capsys.readouterr().err
+
+
+def test_the_first_command_of_a_fresh_installation(
+    clean_settings: Path,
+    tmp_path: Path,
+    labels: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """No database is named and none was made: the embedded one gets its tables first."""
+    monkeypatch.setenv("GISTLINE_DATA_DIR", str(tmp_path / "data"))
+    file = spots(tmp_path / "best.onnx", Form(LayoutKind.ANCHOR_FREE, labels=None))
+    assert run(["model", "add", str(file), "--labels", labels]) == 0
+    assert "added: best.onnx" in capsys.readouterr().out

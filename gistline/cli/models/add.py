@@ -7,15 +7,13 @@ from pathlib import Path
 
 import click
 
-from gistline.cli.invocation import settings_of
+from gistline.cli.models.registry import registry
 from gistline.cli.output import console, print_json
 from gistline.detection.labels_file import read_labels
 from gistline.detection.layouts import LayoutKind
 from gistline.detection.understanding import Wishes
-from gistline.embedded.servers import attached
 from gistline.flows.adopt_model import TriedModel, adopt_model
 from gistline.flows.register_model import register_model
-from gistline.storage.session import close_database, open_database
 
 
 class _Size(click.ParamType[tuple[int, int]]):
@@ -90,12 +88,8 @@ def _wishes(labels: Path | None, **told: str | tuple[int, int] | None) -> Wishes
 
 def _register(context: click.Context, tried: TriedModel) -> bool:
     """Whether the registry did not have it yet."""
-    with attached(settings_of(context)) as settings:
-        sessions = open_database(settings.database)
-        try:
-            return register_model(sessions, tried.model, settings.registry).new
-        finally:
-            close_database(sessions)
+    with registry(context) as opened:
+        return register_model(opened.sessions, tried.model, opened.settings.registry).new
 
 
 def _write(path: Path, content: bytes) -> None:

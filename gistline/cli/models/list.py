@@ -8,7 +8,8 @@ from typing import Any
 import click
 from rich.table import Column, Table
 
-from gistline.cli.models.registry import Registry, registry
+from gistline.cli.database import Database
+from gistline.cli.models.registry import registry
 from gistline.cli.output import console, print_json
 from gistline.domain import PassportVerdict
 from gistline.flows.serve_model import Wanted, judged_now, wanted_model
@@ -39,7 +40,7 @@ def list_all(context: click.Context, /, *, as_json: bool) -> None:
     console().print(f"Served: {wanted.model.name} ({wanted.why}).", markup=False)
 
 
-def _rows(held: Registry, wanted: Wanted) -> list[dict[str, Any]]:
+def _rows(held: Database, wanted: Wanted) -> list[dict[str, Any]]:
     with transaction(held.sessions) as session:
         models = list_models(session)
         verdicts = {

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from gistline.cli.database import Database
 from gistline.cli.models.passport_table import as_json, print_passport
-from gistline.cli.models.registry import Registry, registry
+from gistline.cli.models.registry import registry
 from gistline.cli.output import FAILED, errors, print_json
 from gistline.domain import Passport, PassportVerdict
 from gistline.errors import RequestRejected
@@ -52,7 +53,7 @@ def passport(
     context.exit(0 if made.judgement.verdict is PassportVerdict.PASSED else FAILED)
 
 
-def _measure(held: Registry, model: str, against: str | None, files: LabelledFiles | None) -> Passport:
+def _measure(held: Database, model: str, against: str | None, files: LabelledFiles | None) -> Passport:
     with transaction(held.sessions) as session:
         found = find_model(session, model)
         twin = find_model(session, against) if against else None

@@ -10,9 +10,10 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from gistline.cli.database import Database
 from gistline.cli.models.list import kind_of
 from gistline.cli.models.passport_table import as_json, print_passport
-from gistline.cli.models.registry import Registry, registry
+from gistline.cli.models.registry import registry
 from gistline.cli.output import console, print_json
 from gistline.domain import Passport
 from gistline.flows.serve_model import Wanted, wanted_model
@@ -74,7 +75,7 @@ class _View:
         }
 
 
-def _look(held: Registry, name: str | None) -> _View:
+def _look(held: Database, name: str | None) -> _View:
     wanted = wanted_model(held.sessions, held.settings)
     with transaction(held.sessions) as session:
         model = find_model(session, name) if name else wanted.model
