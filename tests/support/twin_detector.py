@@ -33,6 +33,7 @@ class Order(IntEnum):
     RAISE = 30
     KILL = 40
     BREAK = 50
+    HOG = 60
 
 
 class TwinDetector:
