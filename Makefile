@@ -18,7 +18,7 @@ up: $(VENV)/.installed ## Servers, API and workers on this machine, until Ctrl-C
 	$(VENV)/bin/gistline up
 
 test: $(VENV)/.installed-dev ## All tests, against a real PostgreSQL, a real Redis and real workers
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.installed-dev ## Style, types, import contracts, caps, migrations against tables, the compose file
 	$(VENV)/bin/ruff check .
