@@ -105,7 +105,7 @@ def _check_ends(connection: Connection, found: Found, journal: Journal, *, max_a
     ended = {one.id for one in found.frames.values() if one.state in FINAL}
     found.complain("final frames have no verdict", sorted(ended - times.keys()))
     found.complain("verdicts are on frames that have no end", sorted(times.keys() - ended))
-    kinds = dict(verdicts)
+    kinds: dict[Any, Any] = dict(verdicts)
     for one in found.frames.values():
         sent = journal.sent.get(one.key)
         if one.id in kinds and sent is not None:
@@ -153,7 +153,7 @@ def _expected(sent: Sent) -> Iterator[tuple[Any, ...]]:
 
 
 def _check_reports(connection: Connection, found: Found) -> None:
-    windows = dict(connection.execute("SELECT id, state::text FROM report_windows"))
+    windows: dict[Any, Any] = dict(connection.execute("SELECT id, state::text FROM report_windows"))
     reported = Counter(row[0] for row in connection.execute("SELECT window_id FROM reports"))
     found.reports = reported.total()
     found.windows_failed = sum(state == "failed" for state in windows.values())
@@ -164,7 +164,8 @@ def _check_reports(connection: Connection, found: Found) -> None:
     written = {window for window, state in windows.items() if state == "written"}
     found.complain("written windows have no report", sorted(written - reported.keys()))
     placed = connection.execute(
-        "SELECT f.id, count(rf.finding_id), max(w.state::text), count(*) FILTER (WHERE r.window_id <> fr.report_window_id)"
+        "SELECT f.id, count(rf.finding_id), max(w.state::text),"
+        " count(*) FILTER (WHERE r.window_id <> fr.report_window_id)"
         " FROM findings f JOIN frames fr ON fr.id = f.frame_id"
         " LEFT JOIN report_windows w ON w.id = fr.report_window_id LEFT JOIN report_findings rf ON rf.finding_id = f.id"
         " LEFT JOIN reports r ON r.id = rf.report_id GROUP BY f.id"

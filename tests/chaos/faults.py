@@ -16,7 +16,7 @@ import psutil
 import psycopg
 from redis.exceptions import RedisError
 
-from gistline.dispatch import CelerySender, NullDispatcher
+from gistline.dispatch import CelerySender
 from gistline.errors import StorageUnavailable
 from gistline.flows.close_windows import close_now
 from tests.chaos.plan import CAMERAS, Fault, Kind
@@ -27,7 +27,7 @@ DENIED: Final = 24 * 1024 * 1024
 """Bytes that a worker may still grow by when memory is denied to it."""
 
 
-class Skipped(Exception):
+class CannotStrikeError(Exception):
     """This machine cannot do it; the message says why."""
 
 
@@ -35,7 +35,7 @@ def strike(system: System, fault: Fault) -> None:
     """Carry a fault out; returns when it is over.
 
     Raises:
-        Skipped: it cannot be done here.
+        CannotStrikeError: it cannot be done here.
 
     """
     BLOWS[fault.kind](system, fault)
@@ -45,7 +45,7 @@ def close_lines(system: System) -> None:
     """Close every line's report window by hand; an operator whose database is away tries again later."""
     with suppress(StorageUnavailable):
         for line in sorted(set(CAMERAS.values())):
-            close_now(system.sessions, NullDispatcher(), system.settings.reports, line)
+            close_now(system.sessions, system.sender, system.settings.reports, line)
 
 
 def _kill(name: str) -> Callable[[System, Fault], None]:
@@ -124,7 +124,7 @@ def _restart_postgres(number: signal.Signals) -> Callable[[System, Fault], None]
 def _kill_backend(system: System, _fault: Fault) -> None:
     with system.postgres.lock:
         if not system.postgres.kill_backend():
-            raise Skipped("no client was connected")
+            raise CannotStrikeError("no client was connected")
         wait_for(system.postgres)
 
 
@@ -157,7 +157,7 @@ def _weather(system: System, fault: Fault) -> None:
 
 def _bells(system: System, fault: Fault) -> None:
     """Ring for what is done, what is running, what never was, twice and backwards; double and turn what waits."""
-    random = Random(int(fault.size * 1000))
+    random = Random(fault.size)  # noqa: S311 - a schedule, not a secret
     with suppress(RedisError, StorageUnavailable), system.redis.client() as client:
         raw: Any = client.lrange("detect", 0, -1)
         for message in reversed(raw):
@@ -181,7 +181,7 @@ def _some_ids(system: System, table: str, most: int, random: Random) -> list[UUI
 def _step(system: System, fault: Fault) -> None:
     clock = system.clocks[fault.target]
     if not clock.works:
-        raise Skipped("no C compiler, so no clock to step")
+        raise CannotStrikeError("no C compiler, so no clock to step")
     clock.step(fault.size)
     time.sleep(fault.for_s)
     clock.step(0.0)
@@ -199,7 +199,7 @@ def _limit_files(system: System, fault: Fault) -> None:
     """Where no small disk can be mounted, no file of the API may grow."""
     process = system.process("api")
     if process is None or not hasattr(process, "rlimit"):
-        raise Skipped("no disk of its own, and no limit for a process")
+        raise CannotStrikeError("no disk of its own, and no limit for a process")
     with suppress(psutil.NoSuchProcess):
         kept = process.rlimit(resource.RLIMIT_FSIZE)
         process.rlimit(resource.RLIMIT_FSIZE, (0, kept[1]))
@@ -209,7 +209,7 @@ def _limit_files(system: System, fault: Fault) -> None:
 
 def _fill_postgres(system: System, fault: Fault) -> None:
     if not system.disks["postgres"].real:
-        raise Skipped("PostgreSQL has no disk of its own here, and nobody else's is filled")
+        raise CannotStrikeError("PostgreSQL has no disk of its own here, and nobody else's is filled")
     with system.postgres.lock:
         with _filled(system, "postgres"):
             time.sleep(fault.for_s)
@@ -230,7 +230,7 @@ def _filled(system: System, name: str) -> Iterator[None]:
 def _deny_memory(system: System, fault: Fault) -> None:
     process = system.process(fault.target)
     if process is None or not hasattr(process, "rlimit"):
-        raise Skipped("no such process at the moment, or no limits on this system")
+        raise CannotStrikeError("no such process at the moment, or no limits on this system")
     with suppress(psutil.NoSuchProcess):
         kept = process.rlimit(resource.RLIMIT_AS)
         process.rlimit(resource.RLIMIT_AS, (process.memory_info().vms + DENIED, kept[1]))

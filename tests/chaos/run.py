@@ -16,7 +16,7 @@ import psycopg
 
 from tests.chaos.cameras import Cameras, Journal
 from tests.chaos.checks import Found, check_all
-from tests.chaos.faults import Skipped, close_lines, strike
+from tests.chaos.faults import CannotStrikeError, close_lines, strike
 from tests.chaos.plan import CAMERAS, Fault, Plan, Request
 from tests.chaos.system import System, running
 from tests.support.twin_detector import Order
@@ -133,7 +133,7 @@ def _carry_out(system: System, began: float, result: Result) -> float:
     def blow(fault: Fault) -> None:
         try:
             strike(system, fault)
-        except Skipped as reason:
+        except CannotStrikeError as reason:
             result.skipped.append(f"{fault.kind}: {reason}")
         with lock:
             ends.append(time.monotonic())
@@ -159,7 +159,7 @@ def _until(holds: Callable[[], bool], within_s: float) -> bool:
     while not holds():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
+        time.sleep(0.1)
     return True
 
 

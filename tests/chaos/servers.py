@@ -127,7 +127,7 @@ class Postgres(Server):
         options = {"listen_addresses": "", "unix_socket_permissions": "0700"} | SMALL
         argv += [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "GISTLINE_"))}
-        environment = kept | {"LC_ALL": "C", "TZ": "UTC"} | self._environment
+        environment = kept | {"LC_ALL": "C", "TZ": "UTC"} | dict(self._environment)
         return Program("postgres", tuple(argv), self._log, account=self._account, env=environment, death=signal.SIGQUIT)
 
     def _accepts(self) -> bool:

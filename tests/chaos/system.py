@@ -15,6 +15,7 @@ from typing import Final
 import psutil
 from pydantic import SecretStr
 
+from gistline.dispatch import CelerySender
 from gistline.embedded.processes import Program
 from gistline.embedded.servers import child_environment
 from gistline.embedded.supervisor import Patience, Supervisor
@@ -73,6 +74,8 @@ class System:
     settings: Settings
     """Past every proxy, for the harness itself."""
     sessions: Sessions
+    sender: CelerySender
+    """Rings past every proxy, as an operator's command does."""
     events: list[str] = field(default_factory=list)
     """What the supervisor said."""
 
@@ -154,6 +157,8 @@ def running(plan: Plan, folder: Path, template: Path, library: Path | None, *, s
         settings = _settings(plan, folder, postgres, redis, api_port=ports.pop(), messages=messages.url)
         sessions = open_database(settings.database)
         stack.callback(close_database, sessions)
+        sender = CelerySender(settings.redis, settings.fleet)
+        stack.callback(sender.close)
         events: list[str] = []
         began = time.monotonic()
         supervisor = stack.enter_context(
@@ -172,6 +177,7 @@ def running(plan: Plan, folder: Path, template: Path, library: Path | None, *, s
             memory,
             settings,
             sessions,
+            sender,
             events,
         )
 
