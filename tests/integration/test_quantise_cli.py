@@ -66,6 +66,7 @@ def test_a_file_for_gpus_is_symmetric(frames: Path, tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.usefixtures("clean_settings")
+@pytest.mark.timeout(400)  # two minutes of inference where another test shares the cores
 def test_a_search_prints_what_it_measured_and_draws_it(
     frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
