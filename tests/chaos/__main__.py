@@ -69,7 +69,7 @@ def _many(asked: argparse.Namespace, folder: Path, given: list[str]) -> int:
     began, results = time.monotonic(), list[Result]()
     slots: SimpleQueue[int] = SimpleQueue()
     for slot in range(asked.jobs):
-        slots.put(os.getpid() % 300 * 2 + slot)
+        slots.put(os.getpid() * asked.jobs + slot)
     with ThreadPoolExecutor(asked.jobs) as pool:
         runs = pool.map(lambda seed: _in_process(asked, seed, folder, given, slots), asked.seeds)
         for result in _told(runs, asked):

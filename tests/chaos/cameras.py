@@ -45,6 +45,8 @@ class Journal:
     oddities: list[str] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
     """Statuses, and names of transport errors."""
+    new: set[str] = field(default_factory=set)
+    """Keys whose frame was answered as new; the answer may come after one that calls it known."""
     lock: Lock = field(default_factory=Lock)
 
     def note(self, frames: Sequence[Sent], answer: Mapping[str, Any]) -> None:
@@ -58,11 +60,10 @@ class Journal:
                 known = self.acknowledged.setdefault(key, frame_id)
                 if known != frame_id:
                     self.oddities.append(f"{key} was frame {known} and is now {frame_id}")
-                elif known == frame_id and again["duplicate"] is False and key in self._told:
-                    self.oddities.append(f"{key} was accepted as new twice")
-                self._told.add(key)
-
-    _told: set[str] = field(default_factory=set)
+                elif not again["duplicate"]:
+                    if key in self.new:
+                        self.oddities.append(f"{key} was accepted as new twice")
+                    self.new.add(key)
 
 
 class Cameras:

@@ -75,7 +75,6 @@ def check_all(
     _check_findings(connection, found, journal)
     _check_reports(connection, found)
     _check_payments(connection, found, requests)
-    _check_ledger(found, connection)
     return found
 
 
@@ -203,7 +202,3 @@ def _check_payments(connection: Connection, found: Found, requests: Sequence[Rec
 def _digest(body: Mapping[str, Any]) -> str:
     text = f"{body['system']}\n{body['messages'][0]['content']}"
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _check_ledger(found: Found, connection: Connection) -> None:
-    """Placeholder."""

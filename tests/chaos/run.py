@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -49,6 +50,8 @@ class Result:
     paid: int = 0
     unknown: int = 0
     restarts: int = 0
+    exits: dict[str, int] = field(default_factory=dict)
+    """Programs that ended by themselves, with the exit code, and how often."""
     took_s: float = 0.0
     answers: dict[str, int] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
@@ -171,6 +174,8 @@ def _take_down(result: Result, found: Found, system: System, journal: Journal) -
     result.reports, result.paid, result.unknown = found.reports, found.paid, found.unknown
     result.calls = len(system.messages.requests)
     result.answers = dict(journal.answers)
+    ended = [event.split("; ")[0].split(" ", 1)[1] for event in system.events if "exit code" in event]
+    result.exits = dict(Counter(ended))
     result.complaints += found.complaints
     if result.complaints:
         schedule = [*map(str, system.plan.faults), "", *system.events, "", *result.complaints, ""]

@@ -55,6 +55,9 @@ PORTS: Final = 16
 """Ports that one run uses, below those that the system gives to outgoing connections."""
 FIRST_PORT: Final = 20_000
 SLOTS: Final = 700
+TURNS: Final = 4
+"""Groups of ports that a slot may choose from."""
+READY_WITHIN_S: Final = 120.0
 
 
 @dataclass(slots=True)
@@ -100,8 +103,12 @@ class System:
         """Until the API takes frames and every worker beats."""
         query = "SELECT count(*) FROM worker_heartbeats WHERE ready"
         with self.postgres.connect() as connection:
-            wait_until(lambda: (connection.execute(query).fetchone() or (0,))[0] >= 3, "three workers are ready")
-        wait_until(self._listens, "the API listens")
+            wait_until(
+                lambda: (connection.execute(query).fetchone() or (0,))[0] >= 3,
+                "three workers are ready",
+                within_s=READY_WITHIN_S,
+            )
+        wait_until(self._listens, "the API listens", within_s=READY_WITHIN_S)
 
     def add_cameras(self) -> dict[str, str]:
         """Make the cameras; returns their keys."""
@@ -240,8 +247,8 @@ def _postgres_url(port: int) -> str:
 
 def _ports(slot: int) -> list[int]:
     """Free ports of a slot of its own; beside it run others, and their restarts must find their ports free."""
-    for turn in range(slot, slot + SLOTS):
-        first = FIRST_PORT + turn % SLOTS * PORTS
+    for turn in range(TURNS):
+        first = FIRST_PORT + (slot * TURNS + turn) % SLOTS * PORTS
         found = [port for port in range(first, first + PORTS) if _is_free(port)]
         if len(found) == PORTS:
             return found
@@ -250,6 +257,7 @@ def _ports(slot: int) -> list[int]:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe, suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((HOST, port))
         return True
     return False
