@@ -140,6 +140,7 @@ class Network:
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="network", daemon=True)
+        self._servers: list[asyncio.Server] = []
 
     def call(self, change: Callable[[], None]) -> None:
         """Do it in the proxies' thread and wait until it is done."""
@@ -154,7 +155,7 @@ class Network:
 
         async def start() -> Proxy:
             proxy = Proxy(self, port, connect)
-            await asyncio.start_server(proxy.serve, HOST, port)
+            self._servers.append(await asyncio.start_server(proxy.serve, HOST, port))
             return proxy
 
         return asyncio.run_coroutine_threadsafe(start(), self._loop).result(10)
@@ -164,9 +165,19 @@ class Network:
         self._thread.start()
 
     def stop(self) -> None:
-        """End; open connections end with the process."""
+        """Close every port and break every connection."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
+
+    async def _end(self) -> None:
+        for server in self._servers:
+            server.close()
+        open_still = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in open_still:
+            task.cancel()
+        await asyncio.gather(*open_still, return_exceptions=True)
 
 
 @contextmanager

@@ -85,13 +85,17 @@ class Server:
                 one.suspend()
         return stopped
 
+    def kill(self) -> None:
+        """SIGKILL, also when it is paused."""
+        for one in self.family():
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        self.end(signal.SIGKILL)
+
     def close(self) -> None:
         """End it for good."""
         if self._process is not None:
-            for one in self.family():
-                with suppress(psutil.NoSuchProcess):
-                    one.resume()
-            self.end(signal.SIGKILL)
+            self.kill()
         self._starter.shutdown()
 
 

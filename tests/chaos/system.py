@@ -108,6 +108,10 @@ class System:
                 "three workers are ready",
                 within_s=READY_WITHIN_S,
             )
+        self.wait_until_listening()
+
+    def wait_until_listening(self) -> None:
+        """Until the API takes connections."""
         wait_until(self._listens, "the API listens", within_s=READY_WITHIN_S)
 
     def add_cameras(self) -> dict[str, str]:
@@ -149,7 +153,7 @@ def running(plan: Plan, folder: Path, template: Path, library: Path | None, *, s
         }
         (folder / "logs").mkdir()
         clocks = {name: Clock(folder / f"{name}.clock", library) for name in (*PROCESSES, "postgres")}
-        ports = _ports(slot)
+        ports = free_ports(slot)
         postgres = Postgres(folder / "postgres", template, clocks["postgres"].environment())
         stack.callback(postgres.close)
         redis = RedisProcess(folder / "redis", ports.pop(), persistent=plan.persistent_redis)
@@ -245,7 +249,7 @@ def _postgres_url(port: int) -> str:
     return f"postgresql+psycopg://gistline@{HOST}:{port}/gistline?sslmode=disable"
 
 
-def _ports(slot: int) -> list[int]:
+def free_ports(slot: int) -> list[int]:
     """Free ports of a slot of its own; beside it run others, and their restarts must find their ports free."""
     for turn in range(TURNS):
         first = FIRST_PORT + (slot * TURNS + turn) % SLOTS * PORTS

@@ -167,6 +167,10 @@ class Worker:
         self.process.kill()
         self.process.wait()
 
+    def suspend(self) -> None:
+        """SIGSTOP: it neither works nor dies."""
+        self.process.send_signal(signal.SIGSTOP)
+
     def terminate(self) -> int:
         """SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
