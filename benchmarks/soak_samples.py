@@ -125,18 +125,29 @@ class Sampler:
 
 def _process(pid: int) -> Sample:
     """Memory of a process alone (PostgreSQL: of all of its processes), descriptors, threads, CPU."""
+    seen = [one for one in map(_facts, _family(pid)) if one]
+    return {what: sum(one[what] for one in seen) for what in seen[0]} if seen else {}
+
+
+def _family(pid: int) -> list[psutil.Process]:
     try:
         process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-        memory = [one.memory_full_info() for one in family]
-        used = [one.cpu_times() for one in family]
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _facts(process: psutil.Process) -> Sample:
+    """Empty for one that ended meanwhile, as PostgreSQL's vacuum workers do."""
+    try:
+        memory, used = process.memory_full_info(), process.cpu_times()
         return {
-            "rss_mb": sum(one.rss for one in memory) / 1e6,
-            "uss_mb": sum(one.uss for one in memory) / 1e6,
-            "fds": float(sum(one.num_fds() for one in family)),
-            "threads": float(sum(one.num_threads() for one in family)),
-            "processes": float(len(family)),
-            "cpu_s": sum(one.user + one.system for one in used),
+            "rss_mb": memory.rss / 1e6,
+            "uss_mb": memory.uss / 1e6,
+            "fds": float(process.num_fds()),
+            "threads": float(process.num_threads()),
+            "processes": 1.0,
+            "cpu_s": used.user + used.system,
         }
     except psutil.NoSuchProcess:
         return {}
