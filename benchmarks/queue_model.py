@@ -90,7 +90,8 @@ def balanced_batch(service: Service, *, workers: int, rate: float) -> float:
 def full_batch_wait(service: Service, *, workers: int, load: float) -> float:
     """Seconds in the queue of full batches; grows without bound towards a load of 1."""
     spread = (1 / service.most + service.cs2) / 2
-    return spread * load ** _crowd(workers) / (workers * (1 - load)) * service.of(service.most)
+    crowded: float = load ** _crowd(workers)
+    return spread * crowded / (workers * (1 - load)) * service.of(service.most)
 
 
 def _crowd(workers: int) -> float:
