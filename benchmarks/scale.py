@@ -153,7 +153,7 @@ def draw(cases: Sequence[Case], path: Path) -> None:
         wait.plot(workers, [c.open_p99_ms for c in some], "s--", color=colour, label=f"p99, {frame_ms:g} ms")
     speed.set(title="frames/s (dotted: the engines alone)", xscale="log", yscale="log")
     cpu.set(title="CPU, ms a frame", xscale="log", ylim=(0, None))
-    wait.set(title="accepted to committed, ms, open loop", xscale="log", yscale="log")
+    wait.set(title="accepted to committed, ms, open loop", xscale="log", ylim=(0, None))
     for area in (speed, cpu, wait):
         area.set_xticks([case.workers for case in cases], [str(case.workers) for case in cases])
         area.minorticks_off()

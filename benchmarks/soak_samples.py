@@ -19,7 +19,7 @@ from benchmarks.rig import Crew, Rig
 from gistline.storage.session import transaction
 
 LATENCY_OVER_S = 60
-TABLES = ("frames", "verdicts", "findings", "report_findings", "submissions", "batches")
+TABLES = ("frames", "verdicts", "findings", "report_findings")
 
 _LAG = text("""
     SELECT count(*) FILTER (WHERE state = 'pending'), count(*) FILTER (WHERE state = 'running'),

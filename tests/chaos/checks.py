@@ -18,6 +18,7 @@ from tests.support.twin_detector import Order
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 FINAL = ("inspected", "failed", "expired")
+OPEN = ("pending", "running")
 BAD = (Order.RAISE, Order.KILL, Order.HOG)
 SHOWN = 5
 """Ids named in a complaint."""
@@ -45,7 +46,6 @@ class Found:
     collateral: int = 0
     """Good frames that failed because their workers died too often."""
     reports: int = 0
-    windows_failed: int = 0
     paid: int = 0
     unknown: int = 0
     """LLM calls of which nobody can say whether they were billed."""
@@ -155,11 +155,11 @@ def _check_reports(connection: Connection, found: Found) -> None:
     windows: dict[Any, Any] = dict(connection.execute("SELECT id, state::text FROM report_windows"))
     reported = Counter(row[0] for row in connection.execute("SELECT window_id FROM reports"))
     found.reports = reported.total()
-    found.windows_failed = sum(state == "failed" for state in windows.values())
     twice = [window for window, times in reported.items() if times > 1]
     found.doubled += len(twice)
     found.complain("windows have several reports", twice)
     found.complain("windows are not done", [f"{one} {state}" for one, state in windows.items() if state in OPEN])
+    found.complain("windows were given up", [one for one, state in windows.items() if state == "failed"])
     written = {window for window, state in windows.items() if state == "written"}
     found.complain("written windows have no report", sorted(written - reported.keys()))
     placed = connection.execute(
@@ -177,9 +177,6 @@ def _check_reports(connection: Connection, found: Found) -> None:
     )
     found.complain("findings are in the report of another window", [r[0] for r in placed if r[3]])
     found.complain("findings are in no window", [r[0] for r in placed if r[2] is None])
-
-
-OPEN = ("pending", "running")
 
 
 def _check_payments(connection: Connection, found: Found, requests: Sequence[Recorded]) -> None:

@@ -30,13 +30,6 @@ class MemoryLimit:
         bound = "true" if self.kills else f"ulimit -v {ADDRESS_SPACE}"
         return ("/bin/sh", "-c", f"{enter}; {bound}; exec {shlex.join(argv)}")
 
-    def struck(self) -> int:
-        """How often the kernel killed for it."""
-        if not self.kills:
-            return 0
-        lines = (self._group / "memory.oom_control").read_text().splitlines()
-        return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
-
     def close(self) -> None:
         """Remove the group; its processes have ended."""
         if self.kills:

@@ -73,7 +73,8 @@ def check(connection: Connection, journal: Journal, requests: tuple[Recorded, ..
     return check_all(connection, journal, requests, max_attempts=2, deadline=False)
 
 
-def test_a_run_without_fault_is_not_complained_of(connection: Connection, journal: Journal) -> None:
+def test_of_a_run_without_fault_only_its_window_is_complained_of(connection: Connection, journal: Journal) -> None:
+    """No report worker ran, so the window is one that was given up."""
     close = (
         "INSERT INTO report_windows (id, line, starts_at, ends_at, state)"
         " VALUES (%s, 'line-1', now(), now() + interval '1s', 'failed')"
@@ -82,7 +83,7 @@ def test_a_run_without_fault_is_not_complained_of(connection: Connection, journa
     connection.execute(close, [window])
     connection.execute("UPDATE frames SET report_window_id = %s", [window])
     found = check(connection, journal)
-    assert found.complaints == []
+    assert found.complaints == [f"1 windows were given up: {window}"]
     assert (found.count("inspected"), found.count("failed"), found.collateral) == (3, 1, 0)
 
 

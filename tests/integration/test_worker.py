@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
@@ -39,13 +38,6 @@ def sender(line: Fleet) -> Iterator[CelerySender]:
     made.close()
 
 
-def assert_inspected_once(line: Fleet, ids: Sequence[UUID]) -> None:
-    """All of these and nothing else, with one verdict each; every one shows a defect and has one finding."""
-    assert line.in_state(FrameState.INSPECTED) == set(ids)
-    assert line.verdicts() == dict.fromkeys(ids, VerdictKind.NG)
-    assert line.findings() == dict.fromkeys(ids, 1)
-
-
 def test_two_hundred_frames_are_each_inspected_once(line: Fleet, sender: CelerySender) -> None:
     line.start_worker()
     ids = [*line.submit([Order.CLEAN, Order.DEFECT] * 50, sender), *line.submit([Order.DEFECT] * 100, sender)]
@@ -67,7 +59,7 @@ def test_frames_of_a_killed_worker_are_inspected_by_the_next_one(line: Fleet, se
     assert line.in_state(FrameState.RUNNING), "nothing was being worked on: the test proves nothing"
     line.start_worker()
     line.wait_until_finished(ids)
-    assert_inspected_once(line, ids)
+    line.assert_inspected_once(ids)
 
 
 @pytest.mark.parametrize("line", [{"lease_s": 1.0}], indirect=True)
@@ -95,7 +87,7 @@ def test_frames_whose_bells_were_lost_are_found(line: Fleet, server: RedisServer
     never_rung = line.submit([Order.DEFECT] * 20)
     line.start_worker()
     line.wait_until_finished([*rung, *never_rung])
-    assert_inspected_once(line, [*rung, *never_rung])
+    line.assert_inspected_once([*rung, *never_rung])
 
 
 def test_frames_are_inspected_while_redis_is_away(line: Fleet, server: RedisServer) -> None:
@@ -103,7 +95,7 @@ def test_frames_are_inspected_while_redis_is_away(line: Fleet, server: RedisServ
     server.kill()
     ids = line.submit([Order.DEFECT] * 40)
     line.wait_until_finished(ids)
-    assert_inspected_once(line, ids)
+    line.assert_inspected_once(ids)
 
 
 @pytest.mark.parametrize("line", [{"lease_s": 1.0, "batch_size": 1, "max_attempts": 20}], indirect=True)
@@ -113,7 +105,7 @@ def test_a_lease_shorter_than_the_engine_harms_nothing(line: Fleet, sender: Cele
         worker.wait_until_ready()
     ids = line.submit([Order.DEFECT], sender)
     line.wait_until_finished(ids)
-    assert_inspected_once(line, ids)
+    line.assert_inspected_once(ids)
     assert max(row.attempts for row in line.frames().values()) > 1, "no lease ran out: the test proves nothing"
 
 
@@ -132,7 +124,7 @@ def test_a_worker_survives_outages_of_redis(line: Fleet, server: RedisServer, se
         assert worker.process.poll() is None, worker.log.read_text()
     # The bell reaches it again, so it is not only its own watch that works.
     wait_until(lambda: rings(sender, server), "a bell is sent and heard")
-    assert_inspected_once(line, ids)
+    line.assert_inspected_once(ids)
 
 
 def rings(sender: CelerySender, server: RedisServer) -> bool:

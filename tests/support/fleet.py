@@ -128,6 +128,12 @@ class Fleet:
             counted = select(FindingRow.frame_id, func.count()).group_by(FindingRow.frame_id)
             return {row[0]: row[1] for row in session.execute(counted)}
 
+    def assert_inspected_once(self, ids: Sequence[UUID]) -> None:
+        """All of these and nothing else, with one verdict each; every one shows a defect and has one finding."""
+        assert self.in_state(FrameState.INSPECTED) == set(ids)
+        assert self.verdicts() == dict.fromkeys(ids, VerdictKind.NG)
+        assert self.findings() == dict.fromkeys(ids, 1)
+
     def wait_until_finished(self, ids: Sequence[UUID], *, within_s: float = 30.0) -> None:
         """Wait until all of these have a final state."""
         wanted = set(ids)
