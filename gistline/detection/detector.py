@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from importlib.util import find_spec
 from types import TracebackType
@@ -66,7 +66,7 @@ class Detector:
 
     def detect_each(
         self, images: Iterable[NDArray[np.uint8]], min_confidence: float | None = None
-    ) -> Iterator[list[Detection]]:
+    ) -> Generator[list[Detection], None, None]:
         """:meth:`detect`, one image's detections at a time, in order, as soon as they are there."""
         limits = self._limits if min_confidence is None else replace(self._limits, min_confidence=min_confidence)
         labels = self.info.labels

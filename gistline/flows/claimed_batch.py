@@ -1,19 +1,21 @@
-"""Frames that one worker holds: claimed together, loaded by a few threads while the engine asks for them."""
+"""Frames that one worker holds: claimed a batch at a time, fetched and decoded by a few threads ahead of the engine."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from enum import Enum, auto
+from threading import Lock
 from uuid import UUID, uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gistline.errors import FrameDamaged, ImageRejected, ImageTooLarge, NotFound
+from gistline.errors import FrameDamaged, ImageRejected, ImageTooLarge, NotFound, StorageUnavailable
 from gistline.frames.decode import decode
 from gistline.frames.store import FrameStore
 from gistline.settings import FrameSettings
@@ -32,11 +34,15 @@ class Turn(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Frames held under one token; ``suspect`` when it is one frame that runs alone."""
+    """Frames held under one token; ``suspect`` when it is one frame that runs alone.
+
+    ``at`` is when they were claimed: seconds since 1970 and of the monotonic clock.
+    """
 
     token: UUID
     frames: Sequence[ClaimedFrame]
     suspect: bool
+    at: tuple[float, float]
 
     @property
     def ids(self) -> list[UUID]:
@@ -45,7 +51,9 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class _Loaded:
+class Loaded:
+    """A frame's image, or why there is none; the seconds that fetching and decoding took."""
+
     frame: ClaimedFrame
     image: NDArray[np.uint8] | None
     problem: str
@@ -61,77 +69,87 @@ def claim(sessions: Sessions, turn: Turn, *, limit: int, lease_s: float, ids: Se
 
     """
     lease = Lease(uuid4(), lease_s)
+    frames: Sequence[ClaimedFrame] = ()
+    suspect = False
     with transaction(sessions) as session:
         if turn is Turn.FRESH_BESIDE_OTHERS and suspect_is_due(session):
             return None
-        if turn is Turn.SUSPECT_FIRST and (suspect := claim_suspect(session, lease)):
-            return Claim(lease.token, suspect, suspect=True)
-        if fresh := claim_fresh(session, lease, limit=limit, ids=ids):
-            return Claim(lease.token, fresh, suspect=False)
-        if turn is Turn.FRESH_FIRST and (suspect := claim_suspect(session, lease)):
-            return Claim(lease.token, suspect, suspect=True)
-    return None
+        if turn is Turn.SUSPECT_FIRST:
+            frames = claim_suspect(session, lease)
+            suspect = bool(frames)
+        frames = frames or claim_fresh(session, lease, limit=limit, ids=ids)
+        if turn is Turn.FRESH_FIRST and not frames:
+            frames = claim_suspect(session, lease)
+            suspect = bool(frames)
+    return Claim(lease.token, frames, suspect, (time.time(), time.monotonic())) if frames else None
 
 
-class Loader:
-    """Images of a claim in its order, a few ahead of whoever draws them: memory does not grow with the batch.
+def fill_up(claimed: Claim, sessions: Sessions, *, limit: int, lease_s: float) -> Claim:
+    """Add fresh frames to a claim until it holds ``limit``; a database that does not answer adds none."""
+    more: Sequence[ClaimedFrame] = ()
+    with suppress(StorageUnavailable), transaction(sessions) as session:
+        more = claim_fresh(session, Lease(claimed.token, lease_s), limit=limit - len(claimed.frames))
+    return replace(claimed, frames=[*claimed.frames, *more])
 
-    After :meth:`images` is exhausted ``looked`` names the frames whose images came, in order, and ``problems`` says of
-    each other one why there is no image.
+
+class Loading:
+    """Images of claims in the order of :meth:`add`, a few ahead of whoever takes them: that bounds the memory.
+
+    ``ahead`` is the most that are being loaded or lie loaded at once. Claims may be added by another thread than the
+    one that takes.
     """
 
-    def __init__(self, claimed: Claim, store: FrameStore, limits: FrameSettings, *, pool: Executor, ahead: int) -> None:
-        self.looked: list[ClaimedFrame] = []
-        self.problems: dict[UUID, str] = {}
-        self.fetch_s = 0.0
-        self.decode_s = 0.0
-        self._store = store
-        self._limits = limits
+    def __init__(self, store: FrameStore, limits: FrameSettings, *, pool: Executor, ahead: int) -> None:
+        self._load: Callable[[ClaimedFrame], Loaded] = lambda frame: _load(frame, store, limits)
         self._pool = pool
         self._ahead = ahead
-        self._left = deque(claimed.frames)
-        self._loading: deque[Future[_Loaded]] = deque()
-        self._start()
+        self._lock = Lock()
+        self._left: deque[ClaimedFrame] = deque()
+        self._loading: deque[Future[Loaded]] = deque()
 
-    def images(self) -> Iterator[NDArray[np.uint8]]:
-        """Yield what can be decoded.
+    def add(self, claimed: Claim) -> None:
+        """Load these frames after all others."""
+        with self._lock:
+            self._left.extend(claimed.frames)
+            self._start()
+
+    def take(self) -> Future[Loaded]:
+        """The next frame, ended; its exception is :class:`StorageUnavailable` when the frame store does not answer.
 
         Raises:
-            StorageUnavailable: the frame store does not answer.
+            IndexError: nothing was added that was not taken.
 
         """
-        while self._loading:
-            loaded = self._loading.popleft().result()
+        with self._lock:
+            oldest = self._loading.popleft()
+        oldest.exception()  # waits; the place is free only now that one less is being loaded
+        with self._lock:
             self._start()
-            self.fetch_s += loaded.fetch_s
-            self.decode_s += loaded.decode_s
-            if loaded.image is None:
-                self.problems[loaded.frame.id] = loaded.problem
-            else:
-                self.looked.append(loaded.frame)
-                yield loaded.image
+        return oldest
 
-    def stop(self) -> None:
-        """Load no more."""
-        self._left.clear()
-        while self._loading:
-            self._loading.pop().cancel()
+    def clear(self) -> None:
+        """Forget what was not taken."""
+        with self._lock:
+            self._left.clear()
+            while self._loading:
+                self._loading.pop().cancel()
 
     def _start(self) -> None:
         while self._left and len(self._loading) < self._ahead:
             self._loading.append(self._pool.submit(self._load, self._left.popleft()))
 
-    def _load(self, frame: ClaimedFrame) -> _Loaded:
-        began = time.perf_counter()
-        try:
-            data = self._store.get(frame.sha256)
-        except NotFound:
-            return _Loaded(frame, None, "frame missing: the store has no bytes of it")
-        except FrameDamaged as error:
-            return _Loaded(frame, None, f"frame damaged: {error.message}")
-        fetched = time.perf_counter()
-        try:
-            image = decode(data, self._limits)
-        except (ImageRejected, ImageTooLarge) as error:
-            return _Loaded(frame, None, f"{error.title.lower()}: {error.message}", fetch_s=fetched - began)
-        return _Loaded(frame, image, "", fetched - began, time.perf_counter() - fetched)
+
+def _load(frame: ClaimedFrame, store: FrameStore, limits: FrameSettings) -> Loaded:
+    began = time.perf_counter()
+    try:
+        data = store.get(frame.sha256)
+    except NotFound:
+        return Loaded(frame, None, "frame missing: the store has no bytes of it")
+    except FrameDamaged as error:
+        return Loaded(frame, None, f"frame damaged: {error.message}")
+    fetched = time.perf_counter()
+    try:
+        image = decode(data, limits)
+    except (ImageRejected, ImageTooLarge) as error:
+        return Loaded(frame, None, f"{error.title.lower()}: {error.message}", fetch_s=fetched - began)
+    return Loaded(frame, image, "", fetched - began, time.perf_counter() - fetched)

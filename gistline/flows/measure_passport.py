@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -41,7 +41,13 @@ TURNS: Final = 2
 
 
 class TriedDetector(Detects, Protocol):
-    """What a trial needs of a detector."""
+    """What a trial, and a worker, need of a detector."""
+
+    def detect_each(
+        self, images: Iterable[NDArray[np.uint8]], min_confidence: float | None = None
+    ) -> Generator[list[Detection], None, None]:
+        """Detections of each image, in order, as soon as they are there; images are drawn one by one."""
+        ...
 
     def warm_up(self) -> None:
         """Raise :class:`EngineUnavailable` when it cannot infer."""

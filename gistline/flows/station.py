@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Condition
 from uuid import UUID
 
-from gistline.flows.claimed_batch import Claim, Loader, Turn, claim
+from gistline.flows.claimed_batch import Claim, Loading, Turn, claim, fill_up
 from gistline.flows.serve_model import Serving
 from gistline.frames.store import FrameStore
 from gistline.settings import Settings
@@ -19,8 +21,9 @@ from gistline.storage.session import Sessions
 class Inspected:
     """What one call did: frames ended, how many of them failed, and the seconds that went into each stage.
 
-    ``fetch_s`` and ``decode_s`` are summed over threads that work beside the engine; ``infer_s`` (which includes
-    waiting for them) and ``commit_s`` are what the worker spent.
+    Stages of neighbouring batches overlap, so their sum exceeds the time that passed. ``fetch_s`` and ``decode_s`` are
+    summed over the loaders' threads; ``infer_s`` is what the engine's thread waited for answers, ``post_s`` what it
+    spent on them, ``commit_s`` the writer's.
     """
 
     batches: int = 0
@@ -29,6 +32,7 @@ class Inspected:
     fetch_s: float = 0.0
     decode_s: float = 0.0
     infer_s: float = 0.0
+    post_s: float = 0.0
     commit_s: float = 0.0
 
     def __add__(self, other: Inspected) -> Inspected:
@@ -44,13 +48,26 @@ class Station:
     serving: Serving
     settings: Settings
     loaders: ThreadPoolExecutor
-    ahead: ThreadPoolExecutor
+    claimer: ThreadPoolExecutor
+    writer: ThreadPoolExecutor
     tidier: ThreadPoolExecutor
     frame_s: float = 0.0
     """Seconds that a frame of the last batch took; 0 before the first."""
     tidying: list[Future[None]] = field(default_factory=list)
-    looking: Lock = field(default_factory=Lock)
-    """Held while an engine looks at a batch."""
+    _look: Condition = field(default_factory=Condition)
+    _looks: Serving | None = None
+
+    @contextmanager
+    def looking(self) -> Iterator[Serving]:
+        """The engine in force, which is not let go while the body runs."""
+        with self._look:
+            self._looks = serving = self.serving
+        try:
+            yield serving
+        finally:
+            with self._look:
+                self._looks = None
+                self._look.notify_all()
 
     def change_over(self, successor: Serving) -> Serving:
         """Let the next batch be looked at by another engine; returns the old one, which nobody uses any more.
@@ -58,31 +75,54 @@ class Station:
         Call it from another thread than the one that inspects. A batch is looked at and written by one engine: the one
         under way keeps the old one, and this waits until it has been looked at.
         """
-        old, self.serving = self.serving, successor
         measured = successor.passport.measurement
-        self.frame_s = 1 / measured.engine_fps if measured and measured.engine_fps else 0.0
-        with self.looking:
-            return old
+        with self._look:
+            old, self.serving = self.serving, successor
+            self.frame_s = 1 / measured.engine_fps if measured and measured.engine_fps else 0.0
+            self._look.wait_for(lambda: self._looks is not old)
+        return old
 
     def limit(self) -> int:
-        """Most frames to claim: a batch must end well before its lease and when the worker is asked to leave."""
+        """Most frames to claim: a batch must end well before its lease and when the worker is asked to leave.
+
+        A quarter of the lease, since a batch waits for the one before it and for the one that is being written.
+        """
         fleet = self.settings.fleet
         if not self.frame_s:
             return fleet.batch_size
         return max(1, min(fleet.batch_size, int(min(fleet.drain_s, fleet.lease_s / 4) / self.frame_s)))
 
     def claim(self, turn: Turn, ids: Sequence[UUID] = ()) -> Claim | None:
-        """Claim the next batch."""
+        """Claim the next batch.
+
+        Raises:
+            StorageUnavailable: the database does not answer; nothing is claimed.
+
+        """
         return claim(self.sessions, turn, limit=self.limit(), lease_s=self.settings.fleet.lease_s, ids=ids)
 
-    def load(self, batch: Claim) -> Loader:
-        """Begin to fetch and decode a batch."""
+    def claim_beside(self) -> Claim | None:
+        """Claim the batch after the one under way. When it is not full, wait a moment for frames that keep arriving.
+
+        Raises:
+            StorageUnavailable: the database does not answer; nothing is claimed.
+
+        """
+        fleet, limit = self.settings.fleet, self.limit()
+        claimed = self.claim(Turn.FRESH_BESIDE_OTHERS)
+        if claimed is None or len(claimed.frames) >= limit or not fleet.fill_ms:
+            return claimed
+        time.sleep(fleet.fill_ms / 1000)
+        return fill_up(claimed, self.sessions, limit=limit, lease_s=fleet.lease_s)
+
+    def loading(self) -> Loading:
+        """Threads that fetch and decode what is claimed."""
         ahead = 2 * self.settings.fleet.loaders
-        return Loader(batch, self.store, self.settings.frames, pool=self.loaders, ahead=ahead)
+        return Loading(self.store, self.settings.frames, pool=self.loaders, ahead=ahead)
 
     def close(self) -> None:
         """End the threads; nothing may be running."""
-        for pool in (self.ahead, self.tidier, self.loaders):
+        for pool in (self.claimer, self.writer, self.tidier, self.loaders):
             pool.shutdown()
 
 
@@ -93,7 +133,8 @@ def open_station(sessions: Sessions, store: FrameStore, serving: Serving, settin
         store,
         serving,
         settings,
-        ThreadPoolExecutor(settings.fleet.loaders, "load"),
-        ThreadPoolExecutor(1, "ahead"),
-        ThreadPoolExecutor(1, "tidy"),
+        loaders=ThreadPoolExecutor(settings.fleet.loaders, "load"),
+        claimer=ThreadPoolExecutor(1, "claim"),
+        writer=ThreadPoolExecutor(1, "write"),
+        tidier=ThreadPoolExecutor(1, "tidy"),
     )

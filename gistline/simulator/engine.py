@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
@@ -88,7 +88,7 @@ class SimulatedDetector:
 
     def detect_each(
         self, images: Iterable[NDArray[np.uint8]], min_confidence: float | None = None
-    ) -> Iterator[list[Detection]]:
+    ) -> Generator[list[Detection], None, None]:
         """Findings of each image, in order, each after its share of the time; the fixed part comes with the first.
 
         Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -40,10 +40,12 @@ class OtherTwin(TwinDetector):
     def info(self) -> EngineInfo:
         return EngineInfo("other", "1" * 64, "twin", "CPU", "FP32", ("open", "short"), (64, 64), 1, 0)
 
-    def detect(self, images: Iterable[NDArray[np.uint8]], min_confidence: float | None = None) -> list[list[Detection]]:
+    def detect_each(
+        self, images: Iterable[NDArray[np.uint8]], min_confidence: float | None = None
+    ) -> Generator[list[Detection], None, None]:
         self.looking.set()
         assert self.may_look.wait(WITHIN_S)
-        return super().detect(images)
+        yield from super().detect_each(images)
 
 
 @pytest.fixture

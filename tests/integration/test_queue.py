@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -33,6 +33,7 @@ from tests.support.fleet import Fleet, fleet, fleet_settings
 from tests.support.twin_detector import Order, TwinDetector
 
 Images = Iterable[NDArray[np.uint8]]
+Answers = Generator[list[Detection], None, None]
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -183,8 +184,10 @@ def test_a_broken_engine_gives_its_batch_back_uncounted_until_a_frame_is_alone(l
 
 def test_a_detector_that_answers_too_little_is_not_believed(line: Fleet, station: Station) -> None:
     class Forgetful(TwinDetector):
-        def detect(self, images: Images, min_confidence: float | None = None) -> list[list[Detection]]:
-            return super().detect(images)[:-1]
+        def detect_each(self, images: Images, min_confidence: float | None = None) -> Answers:
+            for number, seen in enumerate(super().detect_each(images)):
+                if number:
+                    yield seen
 
     station.change_over(replace(station.serving, detector=Forgetful()))
     ids = line.submit([Order.CLEAN] * 3)

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from enum import IntEnum
 
 import numpy as np
@@ -56,7 +56,14 @@ class TwinDetector:
 
     def detect(self, images: Iterable[NDArray[np.uint8]], min_confidence: float | None = None) -> list[list[Detection]]:
         """Carry out each frame's order."""
-        return [self._look(image) for image in images]
+        return list(self.detect_each(images, min_confidence))
+
+    def detect_each(
+        self, images: Iterable[NDArray[np.uint8]], min_confidence: float | None = None
+    ) -> Generator[list[Detection], None, None]:
+        """Carry out each frame's order, one after the other."""
+        for image in images:
+            yield self._look(image)
 
     def _look(self, image: NDArray[np.uint8]) -> list[Detection]:
         order = int(image.reshape(-1)[0])
