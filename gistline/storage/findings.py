@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import (
+    ARRAY,
+    Double,
+    Integer,
+    String,
+    TableValuedAlias,
+    Uuid,
+    bindparam,
+    column,
+    func,
+    insert,
+    literal,
+    select,
+)
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
 from gistline.domain import Detection, Verdict
 from gistline.storage.tables import FindingRow, VerdictRow
@@ -47,23 +62,24 @@ def save_findings(session: Session, findings: Sequence[NewFinding], measure: Mea
     """Insert findings; the same box of the same class, frame and engine is stored once."""
     if not findings:
         return
-    rows = [
-        {
-            "frame_id": one.frame_id,
-            "engine_id": measure.engine_id,
-            "passport_id": measure.passport_id,
-            "label": one.detection.label,
-            "confidence": one.detection.confidence,
-            "x": one.detection.box.x,
-            "y": one.detection.box.y,
-            "w": one.detection.box.w,
-            "h": one.detection.box.h,
-            "severity": one.severity,
-            "min_confidence": measure.min_confidence,
-        }
-        for one in findings
-    ]
-    session.connection().execute(postgres_insert(FindingRow).on_conflict_do_nothing(), rows)
+    seen = [one.detection for one in findings]
+    new = unnested(
+        frame_id=(Uuid(), [one.frame_id for one in findings]),
+        label=(String(), [one.label for one in seen]),
+        confidence=(Double(), [one.confidence for one in seen]),
+        x=(Double(), [one.box.x for one in seen]),
+        y=(Double(), [one.box.y for one in seen]),
+        w=(Double(), [one.box.w for one in seen]),
+        h=(Double(), [one.box.h for one in seen]),
+        severity=(Integer(), [one.severity for one in findings]),
+    )
+    same = {
+        "engine_id": literal(measure.engine_id, Integer()),
+        "passport_id": literal(measure.passport_id, Uuid()),
+        "min_confidence": literal(measure.min_confidence, Double()),
+    }
+    rows = postgres_insert(FindingRow).from_select([*new.c.keys(), *same], select(*new.c, *same.values()))
+    session.connection().execute(rows.on_conflict_do_nothing())
 
 
 def save_verdicts(session: Session, verdicts: Sequence[NewVerdict], measure: Measure) -> None:
@@ -73,15 +89,21 @@ def save_verdicts(session: Session, verdicts: Sequence[NewVerdict], measure: Mea
         sqlalchemy.exc.IntegrityError: a frame has one already.
 
     """
-    rows = [
-        {
-            "frame_id": one.frame_id,
-            "engine_id": measure.engine_id if one.looked else None,
-            "passport_id": measure.passport_id if one.looked else None,
-            "kind": one.verdict.kind,
-            "reason": one.verdict.reason,
-            "ng_confidence": measure.ng_confidence,
-        }
-        for one in verdicts
-    ]
-    session.connection().execute(insert(VerdictRow), rows)
+    new = unnested(
+        frame_id=(Uuid(), [one.frame_id for one in verdicts]),
+        engine_id=(Integer(), [measure.engine_id if one.looked else None for one in verdicts]),
+        passport_id=(Uuid(), [measure.passport_id if one.looked else None for one in verdicts]),
+        kind=(VerdictRow.__table__.c.kind.type, [one.verdict.kind for one in verdicts]),
+        reason=(String(), [one.verdict.reason for one in verdicts]),
+    )
+    rows = insert(VerdictRow).from_select(
+        [*new.c.keys(), "ng_confidence"], select(*new.c, literal(measure.ng_confidence, Double()))
+    )
+    session.connection().execute(rows)
+
+
+def unnested(**columns: tuple[TypeEngine[Any], Sequence[Any]]) -> TableValuedAlias:
+    """Rows out of one array parameter a column, so that a statement's text and plan do not depend on their number."""
+    arrays = [bindparam(None, list(values), type_=ARRAY(kind)) for kind, values in columns.values()]
+    named = [column(name, kind) for name, (kind, _) in columns.items()]
+    return func.unnest(*arrays).table_valued(*named, name="new").render_derived()

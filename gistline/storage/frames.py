@@ -12,13 +12,27 @@ from datetime import datetime, timedelta
 from typing import Final, Self
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Table, TextClause, Update, Uuid, any_, bindparam, func, literal, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    Integer,
+    String,
+    TextClause,
+    Update,
+    Uuid,
+    any_,
+    bindparam,
+    func,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import Select
 from sqlalchemy.sql.elements import BindParameter
 
 from gistline.domain import Detection, FrameState, Verdict, VerdictKind
-from gistline.storage.findings import Measure, NewFinding, NewVerdict, save_findings, save_verdicts
+from gistline.storage.findings import Measure, NewFinding, NewVerdict, save_findings, save_verdicts, unnested
 from gistline.storage.tables import FrameRow
 
 # Written out, not bound: the planner must see the text of the partial indexes' conditions.
@@ -211,22 +225,24 @@ def _lock_open(session: Session, ids: Iterable[UUID]) -> Sequence[UUID]:
 
 
 def _end(session: Session, outcomes: Iterable[Outcome], *, token: UUID | None, engine_id: int | None) -> None:
-    table = FrameRow.__table__
-    assert isinstance(table, Table)  # noqa: S101 - narrows SQLAlchemy's declared type
+    ends = list(outcomes)
+    new = unnested(
+        id=(Uuid(), [one.frame_id for one in ends]),
+        state=(FrameRow.__table__.c.state.type, [one.state for one in ends]),
+        error=(String(), [one.error for one in ends]),
+        engine_id=(Integer(), [None if one.error else engine_id for one in ends]),
+    )
     end = (
-        update(table)
-        .where(table.c.id == bindparam("frame"))
+        update(FrameRow)
+        .where(FrameRow.id == new.c.id)
         .values(
-            state=bindparam("end"),
-            error=bindparam("reason"),
-            engine_id=bindparam("engine"),
+            state=new.c.state,
+            error=new.c.error,
+            engine_id=new.c.engine_id,
             token=token,
             lease_until=None,
             finished_at=func.now(),
         )
+        .execution_options(synchronize_session=False)
     )
-    rows = [
-        {"frame": one.frame_id, "end": one.state, "reason": one.error, "engine": None if one.error else engine_id}
-        for one in outcomes
-    ]
-    session.connection().execute(end, rows)
+    session.execute(end)

@@ -58,6 +58,7 @@ def picture(order: Order, number: int) -> bytes:
 def fleet_settings(database_url: str, redis_url: str, folder: Path, **fleet: Any) -> Settings:
     """Settings of a fleet that does not make a test wait: leases of 2 s, sweeps every 0.2 s, no back-off."""
     quick: dict[str, Any] = {
+        "batch_size": 16,
         "lease_s": 2.0,
         "sweep_interval_s": 0.2,
         "ring_again_s": 0.5,
