@@ -240,14 +240,14 @@ def main() -> None:
     for variant in variants:
         variant.engine.close()
     if options.fleet:
-        print_fleet(options.deeppcb)
+        print_fleet()
 
 
-def print_fleet(deeppcb: Path | None) -> None:
+def print_fleet() -> None:
     """Rows waiting to rows committed, beside the bare engine: see ``benchmarks.fleet``."""
     from benchmarks import fleet
 
-    for line in fleet.measure(fleet.load_jpegs(deeppcb, 64), frames=300, rounds=3).lines():
+    for line in fleet.measure("cpu", rounds=3).lines():
         print(line)
 
 

@@ -1,188 +1,294 @@
-"""The fleet beside its own engine: ``python -m benchmarks.fleet [--frames 300] [--rounds 3] [--deeppcb FOLDER]``.
+"""The fleet beside its own engine: ``python -m benchmarks.fleet [--engines cpu device quick] [--rounds 3]``.
 
-In one run and in turn: (a) the bare engine on decoded frames in memory, letterbox and NMS included; (b) the same with
-JPEG decoding; (c) one detect worker of the running system, from rows that wait to rows that are committed. While (c)'s
-frames are being submitted its worker is stopped (SIGSTOP), so that submission costs it nothing; the clock runs from the
-moment that it goes on. Read the ratios: the machine may be shared.
+For each engine, in one run and in turn: (a) the bare engine on decoded frames in memory, letterbox and NMS included;
+(b) the same with JPEG decoding, a few frames ahead in threads; (c) one detect worker of the running system, from rows
+that wait to rows that are committed; (d) the same, fed over HTTP meanwhile; (e) a naive worker, one Celery task and one
+commit a frame. While the frames of (c) and (e) are being submitted the worker stands still (SIGSTOP); the clock runs
+from the moment that it goes on.
+
+Engines: ``cpu``, the bundled detector; ``device``, one that takes 10 ms a frame and no CPU, as on a device of its own;
+``quick``, 1 ms, so that the work around the engine decides. Read the ratios: the machine may be shared.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
+import json
 import os
 import signal
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import cycle
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
-from sqlalchemy import DateTime, cast, func, select
+from sqlalchemy import func, select
 
-from gistline.cli.stack import Stack, running
-from gistline.detection.detector import Detector, open_detector
-from gistline.dispatch import CelerySender
-from gistline.flows.add_camera import add_camera
-from gistline.flows.measure_engine import engine_rate
+from benchmarks.naive_worker import naive_app, send
+from benchmarks.rig import ROOT, Crew, Pictures, Rig, crew, rig
+from benchmarks.simulated_worker import environment
+from gistline.detection.detector import open_detector
+from gistline.dispatch import CelerySender, Dispatcher, NullDispatcher
+from gistline.embedded.servers import child_environment
+from gistline.flows.measure_engine import Detects, engine_rate
 from gistline.flows.submit_frames import Submitted, submit_frames
 from gistline.frames.decode import decode
 from gistline.frames.store import open_store
-from gistline.settings import Settings, load_settings
-from gistline.simulator.boards import encode_jpeg, render_board
-from gistline.storage.cameras import CameraIdentity
+from gistline.settings import FrameSettings
+from gistline.simulator.engine import SimulatedDetector, Speed
 from gistline.storage.frames import NOT_FINAL
-from gistline.storage.session import Sessions, close_database, open_database, transaction
+from gistline.storage.session import transaction
 from gistline.storage.tables import FrameRow
 
-BOARDS_SEED = 13_000_000
-BATCH = 32
+BATCH = 16
+CLIENTS = 2
 GIVE_UP_S = 300.0
+BARE_S = 3.0
+DECODED_AHEAD = 8
+CASES = {
+    "a": "bare engine, decoded frames",
+    "b": "with JPEG decoding",
+    "c": "fleet, row to row",
+    "d": "fleet, fed over HTTP",
+    "e": "naive: a task and a commit a frame",
+}
+RATIOS = (("b", "a"), ("c", "a"), ("c", "b"), ("d", "b"), ("c", "e"))
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An engine to measure: its speed where it is simulated, and how many frames a round takes."""
+
+    speed: Speed | None
+    frames: int
+
+
+KINDS = {
+    "cpu": Kind(None, 480),
+    "device": Kind(Speed(0.0, 0.010), 800),
+    "quick": Kind(Speed(0.0, 0.001), 2_000),
+}
 
 
 @dataclass
 class Rates:
     """Frames a second of each case, one entry a round."""
 
-    engine: list[float] = field(default_factory=list)
-    decoding: list[float] = field(default_factory=list)
-    fleet: list[float] = field(default_factory=list)
+    engine: str
+    cases: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, case: str, rate: float) -> None:
+        self.cases.setdefault(case, []).append(rate)
+
+    def medians(self) -> dict[str, float]:
+        return {case: statistics.median(rates) for case, rates in self.cases.items()}
+
+    def ratios(self) -> dict[str, float]:
+        """Medians of the rounds' ratios: the cases of a round were measured within seconds of each other."""
+        found = {}
+        for over, under in RATIOS:
+            pairs = zip(self.cases[over], self.cases[under], strict=True)
+            found[f"{over}/{under}"] = statistics.median(one / other for one, other in pairs)
+        return found
 
     def lines(self) -> list[str]:
-        medians = [statistics.median(one) for one in (self.engine, self.decoding, self.fleet)]
-        names = ["a  bare engine", "b  with JPEG decoding", "c  fleet, row to row"]
-        lines = [f"{name:<24}{rate:8.1f} frames/s" for name, rate in zip(names, medians, strict=True)]
-        lines.append(
-            f"b/a {medians[1] / medians[0]:.2f}   c/a {medians[2] / medians[0]:.2f}   c/b {medians[2] / medians[1]:.2f}"
-        )
-        return lines
+        lines = [f"{case}  {CASES[case]:<36}{rate:8.1f} frames/s" for case, rate in self.medians().items()]
+        return [f"engine {self.engine}", *lines, "   ".join(f"{name} {one:.2f}" for name, one in self.ratios().items())]
 
 
-@contextmanager
-def benched_fleet(folder: Path) -> Iterator[BenchedFleet]:
-    """The whole system in ``folder``, with one detect worker. Call it in the main thread."""
-    settings = load_settings(data_dir=folder, api={"port": 0}, database={"url": ""}, redis={"url": ""})
-    with running(settings, say=lambda _: None, on_event=print) as stack:
-        sessions = open_database(stack.settings.database)
-        try:
-            yield BenchedFleet(stack, sessions, add_camera(sessions, "bench", "bench")[0])
-        finally:
-            close_database(sessions)
+@dataclass(frozen=True)
+class Bench:
+    """A running system, its pictures, and a naive worker that stands still."""
 
+    rig: Rig
+    crew: Crew
+    naive: int
+    pictures: Pictures
 
-@dataclass
-class BenchedFleet:
-    """A running system whose rate can be taken again and again."""
+    def fleet(self, frames: int) -> float:
+        """(c): from the worker's first moment to the last commit, for rows that wait."""
+        settings = self.rig.settings
+        with self.crew.stopped():
+            sender = CelerySender(settings.redis, settings.fleet)
+            self._submit(frames, sender)
+            sender.close(5.0)
+            began = time.time()
+        return self._rate(frames, began)
 
-    stack: Stack
-    sessions: Sessions
-    camera: CameraIdentity
+    def fed(self, frames: int) -> float:
+        """(d): from the first request to the last commit."""
+        began = time.time()
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            for done in [pool.submit(self._post, frames // BATCH // CLIENTS) for _ in range(CLIENTS)]:
+                done.result()
+        return self._rate(frames // BATCH // CLIENTS * CLIENTS * BATCH, began)
 
-    def rate(self, jpegs: Sequence[bytes], frames: int) -> float:
-        """Frames a second from the worker's first moment to the last commit, for ``frames`` waiting rows."""
-        worker = self.stack.supervisor.pids()["detect-1"]
-        os.kill(worker, signal.SIGSTOP)
-        try:
-            self._submit(jpegs, frames)
-            begun = self._now()
-        finally:
-            os.kill(worker, signal.SIGCONT)
-        deadline = time.monotonic() + GIVE_UP_S
-        while self._unfinished():
-            if time.monotonic() > deadline:
-                raise SystemExit(f"The fleet left {self._unfinished()} of {frames} frames unfinished.")
-            time.sleep(0.5)
-        return frames / (self._last_end() - begun).total_seconds()
+    def alone(self, frames: int) -> float:
+        """(e): the fleet's worker stands still, the naive one works."""
+        with self.crew.stopped():
+            ids = self._submit(frames, NullDispatcher())
+            app = naive_app(self.rig.settings.redis)
+            send(app, ids)
+            app.close()
+            began = time.time()
+            os.kill(self.naive, signal.SIGCONT)
+            try:
+                return self._rate(frames, began)
+            finally:
+                os.kill(self.naive, signal.SIGSTOP)
 
-    def _submit(self, jpegs: Sequence[bytes], frames: int) -> None:
-        settings, taken = self.stack.settings, cycle(jpegs)
+    def _submit(self, frames: int, dispatcher: Dispatcher) -> list[UUID]:
+        settings, (camera, _) = self.rig.settings, self.rig.cameras[0]
         store = open_store(settings)
-        dispatcher = CelerySender(settings.redis, settings.fleet)
+        ids: list[UUID] = []
         for start in range(0, frames, BATCH):
-            images = [Submitted(next(taken)) for _ in range(min(BATCH, frames - start))]
-            submit_frames(
-                self.camera, images, sessions=self.sessions, store=store, dispatcher=dispatcher, settings=settings
+            images = [Submitted(self.pictures.next()) for _ in range(min(BATCH, frames - start))]
+            accepted = submit_frames(
+                camera, images, sessions=self.rig.sessions, store=store, dispatcher=dispatcher, settings=settings
             )
-        dispatcher.close()
+            ids += [one.id for one in accepted]
+        return ids
 
-    def _now(self) -> datetime:
-        with transaction(self.sessions) as session:
-            now: datetime = session.execute(select(cast(func.clock_timestamp(), DateTime(timezone=True)))).scalar_one()
-        return now
+    def _post(self, requests: int) -> None:
+        port, (_, key) = self.rig.settings.api.port, self.rig.cameras[0]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "multipart/form-data; boundary=bench"}
+        head = b'--bench\r\nContent-Disposition: form-data; name="images"; filename="x"\r\n\r\n'
+        for _ in range(requests):
+            body = b"".join(head + self.pictures.next() + b"\r\n" for _ in range(BATCH)) + b"--bench--\r\n"
+            while True:
+                connection.request("POST", "/v1/frames", body, headers)
+                answer = connection.getresponse()
+                said = answer.read()
+                if answer.status == http.HTTPStatus.ACCEPTED:
+                    break
+                if answer.status != http.HTTPStatus.TOO_MANY_REQUESTS:
+                    raise SystemExit(f"the API refused frames: {answer.status} {said[:200]!r}")
+                time.sleep(float(answer.headers.get("Retry-After", "1")))
+        connection.close()
 
-    def _last_end(self) -> datetime:
-        with transaction(self.sessions) as session:
+    def _rate(self, frames: int, began: float) -> float:
+        deadline = time.monotonic() + GIVE_UP_S
+        while left := self._unfinished():
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{left} of {frames} frames were not finished in {GIVE_UP_S:g} s")
+            time.sleep(0.5)
+        with transaction(self.rig.sessions) as session:
             last: datetime | None = session.scalar(select(func.max(FrameRow.finished_at)))
-        assert last is not None
-        return last
+        if last is None:
+            raise SystemExit("no frame was finished")
+        return frames / (last.timestamp() - began)
 
     def _unfinished(self) -> int:
-        with transaction(self.sessions) as session:
+        with transaction(self.rig.sessions) as session:
             return session.scalar(select(func.count()).select_from(FrameRow).where(NOT_FINAL)) or 0
 
 
-def decoding_rate(detector: Detector, jpegs: Sequence[bytes], settings: Settings, *, seconds: float) -> float:
+@contextmanager
+def naive_worker(rig: Rig, speed: Speed | None) -> Iterator[int]:
+    """The process id of a naive worker that has warmed up and stands still."""
+    variables = child_environment(rig.settings) | (environment(speed, 0.5) if speed else {}) | {"PYTHONPATH": str(ROOT)}
+    log = (rig.settings.data_dir / "naive.log").open("ab")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.naive_worker"], env=variables, cwd=ROOT, stdout=log, stderr=log
+    )
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+        log.close()
+
+
+@contextmanager
+def bench(folder: Path, kind: Kind) -> Iterator[Bench]:
+    """The whole system in ``folder``, with one detect worker and, standing still, a naive one."""
+    with ExitStack() as stack:
+        made = stack.enter_context(rig(folder, cameras=1))
+        kinds = ("detect", "report", "beat", "api")
+        workers = stack.enter_context(crew(made, kind.speed, detect=1, kinds=kinds))
+        naive = stack.enter_context(naive_worker(made, kind.speed))
+        found = Bench(made, workers, naive, Pictures(64))
+        found.alone(BATCH)  # waits until it serves
+        yield found
+
+
+def decoding_rate(detector: Detects, jpegs: Sequence[bytes], limits: FrameSettings, *, seconds: float) -> float:
     """Frames a second of decode, letterbox, engine and NMS; decoding runs beside the engine, as in the fleet."""
     fed = 0
     deadline = time.perf_counter() + seconds
 
-    def feed() -> Iterator[NDArray[np.uint8]]:
+    def feed(pool: ThreadPoolExecutor) -> Iterator[NDArray[np.uint8]]:
         nonlocal fed
-        for data in cycle(jpegs):
-            if time.perf_counter() >= deadline:
-                return
+        ahead: deque[Future[NDArray[np.uint8]]] = deque()
+        while time.perf_counter() < deadline:
+            while len(ahead) < DECODED_AHEAD:
+                ahead.append(pool.submit(decode, jpegs[(fed + len(ahead)) % len(jpegs)], limits))
             fed += 1
-            yield decode(data, settings.frames)
+            yield ahead.popleft().result()
 
-    begun = time.perf_counter()
-    detector.detect(feed())
-    return fed / (time.perf_counter() - begun)
+    with ThreadPoolExecutor(4) as pool:
+        began = time.perf_counter()
+        detector.detect(feed(pool))
+        return fed / (time.perf_counter() - began)
 
 
-def measure(jpegs: Sequence[bytes], *, frames: int, rounds: int, say: Callable[[str], None] = print) -> Rates:
-    """All three cases in turn, ``rounds`` times; a first round warms up and is not counted."""
-    rates = Rates()
+def measure(name: str, *, rounds: int) -> Rates:
+    """All cases of one engine in turn, ``rounds`` times; a first round warms up and is not counted."""
+    kind, rates = KINDS[name], Rates(name)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
-        fleet = stack.enter_context(benched_fleet(folder / "data"))
-        settings = fleet.stack.settings
-        detector = stack.enter_context(open_detector(settings.detection))
+        held = stack.enter_context(bench(folder / "data", kind))
+        limits = held.rig.settings.frames
+        detector = SimulatedDetector(kind.speed) if kind.speed else open_detector(held.rig.settings.detection)
+        stack.callback(detector.close)
         detector.warm_up()
-        images = [decode(data, settings.frames) for data in jpegs]
+        jpegs = [held.pictures.next() for _ in range(64)]
+        images = [decode(data, limits) for data in jpegs]
         for number in range(rounds + 1):
-            found = (
-                engine_rate(detector, images, seconds=3.0),
-                decoding_rate(detector, jpegs, settings, seconds=3.0),
-                fleet.rate(jpegs, frames),
-            )
-            say(f"round {number}: a {found[0]:.1f}  b {found[1]:.1f}  c {found[2]:.1f} frames/s")
-            if number:
-                for kept, rate in zip((rates.engine, rates.decoding, rates.fleet), found, strict=True):
-                    kept.append(rate)
+            found = {
+                "a": engine_rate(detector, images, seconds=BARE_S),
+                "b": decoding_rate(detector, jpegs, limits, seconds=BARE_S),
+                "c": held.fleet(kind.frames),
+                "d": held.fed(kind.frames),
+                "e": held.alone(kind.frames),
+            }
+            print(f"{name} {number}: " + "  ".join(f"{case} {rate:.1f}" for case, rate in found.items()), flush=True)
+            for case, rate in found.items() if number else ():
+                rates.add(case, rate)
     return rates
 
 
-def load_jpegs(folder: Path | None, count: int) -> list[bytes]:
-    """JPEGs of a data set's ``images``, or simulated boards where none is at hand."""
-    if folder is not None:
-        return [path.read_bytes() for path in sorted((folder / "images").glob("*.jpg"))[:count]]
-    return [encode_jpeg(render_board(np.random.default_rng(BOARDS_SEED + seed)).image) for seed in range(count)]
+def summary(measured: Sequence[Rates]) -> dict[str, object]:
+    """What the documents quote."""
+    machine = {"cores": psutil.cpu_count(), "load": os.getloadavg()}
+    engines = {one.engine: {"frames_s": one.medians(), "ratios": one.ratios(), "rounds": one.cases} for one in measured}
+    return {"machine": machine, "cases": CASES, "engines": engines}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--deeppcb", type=Path, help="folder of the data set; without it boards are simulated")
-    parser.add_argument("--frames", type=int, default=300, help="waiting rows in each round")
+    parser.add_argument("--engines", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="file for the figures")
     given = parser.parse_args()
-    jpegs = load_jpegs(given.deeppcb, 64)
-    for line in measure(jpegs, frames=given.frames, rounds=given.rounds).lines():
-        print(line)
+    measured = [measure(name, rounds=given.rounds) for name in given.engines]
+    for one in measured:
+        print("\n" + "\n".join(one.lines()))
+    if given.json:
+        given.json.write_text(json.dumps(summary(measured), indent=2) + "\n")
 
 
 if __name__ == "__main__":

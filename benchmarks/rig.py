@@ -112,19 +112,24 @@ class Crew:
 
 @contextmanager
 def crew(
-    rig: Rig, speed: Speed, *, detect: int, findings: float = 0.5, kinds: Sequence[str] = ("detect",)
+    rig: Rig, speed: Speed | None, *, detect: int, findings: float = 0.5, kinds: Sequence[str] = ("detect",)
 ) -> Iterator[Crew]:
-    """Run ``detect`` workers with simulated engines and, where ``kinds`` names them, ``api``, ``report`` and ``beat``.
+    """Run ``detect`` workers and, where ``kinds`` names them, ``api``, ``report`` and ``beat``.
+
+    The engines are simulated; without a ``speed`` they are the real ones that the settings name.
 
     Yields when all of them are ready.
     """
-    simulated = environment(speed, findings) | {"SIMULATED_LOG_LEVEL": "warning", "PYTHONPATH": str(ROOT)}
+    simulated = (environment(speed, findings) if speed else {}) | {
+        "SIMULATED_LOG_LEVEL": "warning",
+        "PYTHONPATH": str(ROOT),
+    }
     made: list[str] = []
     with Supervisor(on_event=made.append) as supervisor:
         for program in programs(rig.settings, detect):
             kind = program.name.split("-")[0]
             if kind in kinds:
-                supervisor.start(_simulated(program, simulated) if kind == "detect" else program)
+                supervisor.start(_simulated(program, simulated) if kind == "detect" and speed else program)
         stack = Stack(rig.settings, supervisor, f"http://127.0.0.1:{rig.settings.api.port}")
         if "api" in kinds:
             wait_until_ready(stack, lambda _: None)
