@@ -5,6 +5,7 @@ Imports nothing of ours and no third-party package, so every room may use it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,7 +19,7 @@ ReportId = NewType("ReportId", UUID)
 
 
 class FrameState(StrEnum):
-    """Life of an accepted frame: ``pending -> running -> inspected | failed | expired``."""
+    """Life of an accepted frame; :data:`TRANSITIONS` says what may follow what."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -28,6 +29,33 @@ class FrameState(StrEnum):
 
 
 FINAL_STATES: frozenset[FrameState] = frozenset({FrameState.INSPECTED, FrameState.FAILED, FrameState.EXPIRED})
+
+TRANSITIONS: Mapping[FrameState, frozenset[FrameState]] = {
+    FrameState.PENDING: frozenset({FrameState.RUNNING, FrameState.INSPECTED, FrameState.FAILED, FrameState.EXPIRED}),
+    FrameState.RUNNING: frozenset({FrameState.PENDING, FrameState.INSPECTED, FrameState.FAILED}),
+    FrameState.INSPECTED: frozenset(),
+    FrameState.FAILED: frozenset({FrameState.PENDING}),
+    FrameState.EXPIRED: frozenset(),
+}
+"""What may follow what; the database refuses everything else, and every frame begins as pending.
+
+A pending frame can end at once: a worker that outlived its lease writes its result first. A failed one comes back only
+when somebody retries its dead letter.
+"""
+
+
+class DeadLetterKind(StrEnum):
+    """Why a frame was given up: its worker died with it too often, or it could not be inspected."""
+
+    QUARANTINED = "quarantined"
+    FAILED = "failed"
+
+
+class DeadLetterResolution(StrEnum):
+    """What somebody decided about a frame that was given up."""
+
+    RETRIED = "retried"
+    DISCARDED = "discarded"
 
 
 class VerdictKind(StrEnum):

@@ -183,6 +183,7 @@ class FleetSettings(Section):
     retry_backoff_s: float = knob(2.0, "Wait before the second attempt; doubles each time.", unit="s", ge=0, le=600)
     sweep_interval_s: float = knob(1.0, "Pause between two sweeps.", unit="s", ge=0.2, le=60)
     ring_again_s: float = knob(4.0, "A frame pending this long without a bell is rung again.", unit="s", ge=0.5, le=300)
+    ring_again_max_s: float = knob(16.0, "That pause doubles each time, up to this.", unit="s", ge=0.5, le=3_600)
     bell_frames: int = knob(16, "Most frame ids in one message.", unit="frames", ge=1, le=256)
     detect_visibility_s: int = knob(60, "Unacknowledged detect messages return after this.", unit="s", ge=5, le=3600)
     report_visibility_s: int = knob(900, "Unacknowledged report messages return after this.", unit="s", ge=30, le=14400)

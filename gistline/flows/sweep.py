@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gistline.dispatch import AfterCommit, Dispatcher
+from gistline.domain import DeadLetterKind
 from gistline.settings import Settings
 from gistline.storage import frame_sweep
 from gistline.storage.findings import Measure
@@ -37,13 +38,13 @@ def sweep(sessions: Sessions, dispatcher: Dispatcher, settings: Settings) -> Swe
     """
     fleet = settings.fleet
     measure = Measure(None, settings.detection.min_confidence, settings.verdict.ng_confidence)
-    trouble = Trouble(LOST_WORKER, fleet.max_attempts, backoff_s=0.0)
+    trouble = Trouble(LOST_WORKER, fleet.max_attempts, backoff_s=0.0, letter=DeadLetterKind.QUARANTINED)
     with transaction(sessions) as session:
         if not frame_sweep.sweep_alone(session):
             return Swept()
         returned, failed = frame_sweep.return_expired_leases(session, trouble, measure)
         expired = frame_sweep.expire_overdue(session, measure)
-        rung = frame_sweep.frames_to_ring(session, ring_again_s=fleet.ring_again_s)
+        rung = frame_sweep.frames_to_ring(session, ring_again_s=fleet.ring_again_s, longest_s=fleet.ring_again_max_s)
         if rung:
             AfterCommit(session, dispatcher).ring_detect(rung)
     return Swept(returned, len(failed), len(expired), len(rung))

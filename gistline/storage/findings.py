@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     Double,
     Integer,
     String,
-    TableValuedAlias,
     Uuid,
-    bindparam,
-    column,
-    func,
     insert,
     literal,
     select,
 )
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.orm import Session
-from sqlalchemy.types import TypeEngine
 
 from gistline.domain import Detection, Verdict
+from gistline.storage.arrays import unnested
 from gistline.storage.tables import FindingRow, VerdictRow
 
 
@@ -100,10 +94,3 @@ def save_verdicts(session: Session, verdicts: Sequence[NewVerdict], measure: Mea
         [*new.c.keys(), "ng_confidence"], select(*new.c, literal(measure.ng_confidence, Double()))
     )
     session.connection().execute(rows)
-
-
-def unnested(**columns: tuple[TypeEngine[Any], Sequence[Any]]) -> TableValuedAlias:
-    """Rows out of one array parameter a column, so that a statement's text and plan do not depend on their number."""
-    arrays = [bindparam(None, list(values), type_=ARRAY(kind)) for kind, values in columns.values()]
-    named = [column(name, kind) for name, (kind, _) in columns.items()]
-    return func.unnest(*arrays).table_valued(*named, name="new").render_derived()

@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text, any_, bindparam, func, select, text, update
+from sqlalchemy import ARRAY, Exists, Text, any_, bindparam, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
-from gistline.storage.frames import uuids
+from gistline.storage.arrays import uuids
 from gistline.storage.submissions import hold_bytes_alone
-from gistline.storage.tables import FrameRow
+from gistline.storage.tables import DeadLetterRow, FrameRow
 
 
 def release_bytes(session: Session, frames: Iterable[tuple[UUID, str]]) -> set[str]:
@@ -38,12 +38,16 @@ def orphans(session: Session, digests: Collection[str]) -> set[str]:
 
 
 def outlived_bytes(session: Session, *, keep_days: int, limit: int) -> Sequence[tuple[UUID, str]]:
-    """Finished frames (id, digest) whose bytes were kept long enough, oldest first."""
+    """Finished frames (id, digest) whose bytes were kept long enough, oldest first; none with an open dead letter."""
     old = FrameRow.finished_at < func.now() - timedelta(days=keep_days)
     kept = select(FrameRow.id, FrameRow.sha256).where(
-        text("frames.bytes_stored AND frames.finished_at IS NOT NULL"), old
+        text("frames.bytes_stored AND frames.finished_at IS NOT NULL"), old, ~_undecided()
     )
     return [(row.id, row.sha256) for row in session.execute(kept.order_by(FrameRow.finished_at).limit(limit))]
+
+
+def _undecided() -> Exists:
+    return exists().where(DeadLetterRow.frame_id == FrameRow.id, DeadLetterRow.resolved_at.is_(None))
 
 
 def _unclaimed(session: Session, digests: set[str]) -> set[str]:

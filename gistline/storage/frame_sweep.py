@@ -6,7 +6,6 @@ Any number of processes may sweep; one at a time does, the others find nothing t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -23,6 +22,8 @@ CHUNK: Final = 500
 """Frames that one sweep returns or expires at most, so that its transaction stays short."""
 HEAD: Final = 256
 """How far into the queue the sweep looks for frames to ring for. A worker that wakes takes them in queue order."""
+
+MOST_DOUBLINGS: Final = 16
 
 
 def sweep_alone(session: Session) -> bool:
@@ -51,12 +52,20 @@ def expire_overdue(session: Session, measure: Measure) -> set[UUID]:
     return finish(session, [Outcome.expired(one, reason) for one in ids], token=None, measure=measure)
 
 
-def frames_to_ring(session: Session, *, ring_again_s: float) -> Sequence[UUID]:
-    """The frames at the head of the queue that nobody was rung for lately; marks them as rung."""
-    head = select(FrameRow.id, func.coalesce(FrameRow.sent_at, FrameRow.accepted_at).label("rung_at"))
+def frames_to_ring(session: Session, *, ring_again_s: float, longest_s: float) -> Sequence[UUID]:
+    """The frames at the head of the queue that nobody was rung for lately; marks them as rung.
+
+    The pause after which a frame is rung for again doubles each time up to ``longest_s``: a queue that is merely long
+    does not fill the broker with bells.
+    """
+    head = select(FrameRow.id, FrameRow.rings, func.coalesce(FrameRow.sent_at, FrameRow.accepted_at).label("rung_at"))
     head_rows = (
         head.where(PENDING, DUE).order_by(*QUEUE_ORDER).limit(HEAD).with_for_update(skip_locked=True).cte("head")
     )
-    quiet = select(head_rows.c.id).where(head_rows.c.rung_at <= func.now() - timedelta(seconds=ring_again_s))
-    ring = update(FrameRow).where(FrameRow.id.in_(quiet)).values(sent_at=func.now()).returning(FrameRow.id)
+    pause = func.least(longest_s, ring_again_s * func.power(2, func.least(head_rows.c.rings, MOST_DOUBLINGS)))
+    quiet = select(head_rows.c.id).where(
+        head_rows.c.rung_at <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, pause)
+    )
+    rung = {"sent_at": func.now(), "rings": FrameRow.rings + 1}
+    ring = update(FrameRow).where(FrameRow.id.in_(quiet)).values(rung).returning(FrameRow.id)
     return session.scalars(ring.execution_options(synchronize_session=False)).all()

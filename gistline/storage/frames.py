@@ -7,20 +7,18 @@ state keeps it, so a worker that outlived its lease does no harm.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Final, Self
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     Integer,
     String,
     TextClause,
     Update,
     Uuid,
     any_,
-    bindparam,
     func,
     literal,
     select,
@@ -29,10 +27,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import Select
-from sqlalchemy.sql.elements import BindParameter
 
-from gistline.domain import Detection, FrameState, Verdict, VerdictKind
-from gistline.storage.findings import Measure, NewFinding, NewVerdict, save_findings, save_verdicts, unnested
+from gistline.domain import DeadLetterKind, Detection, FrameState, Verdict, VerdictKind
+from gistline.storage.arrays import unnested, uuids
+from gistline.storage.dead_letters import NewLetter, write_letters
+from gistline.storage.findings import Measure, NewFinding, NewVerdict, save_findings, save_verdicts
 from gistline.storage.tables import FrameRow
 
 # Written out, not bound: the planner must see the text of the partial indexes' conditions.
@@ -43,8 +42,8 @@ FRESH: Final = text("(frames.attempts = 0 AND frames.error IS NULL)")
 SUSPECT: Final = text("(frames.attempts > 0 OR frames.error IS NOT NULL)")
 DUE: Final = text("frames.available_at <= now() AND (frames.expires_at IS NULL OR frames.expires_at > now())")
 
-QUEUE_ORDER: Final = (FrameRow.priority, FrameRow.accepted_at, FrameRow.id)
-"""Smallest ``priority`` first, then oldest."""
+QUEUE_ORDER: Final = (FrameRow.priority, FrameRow.queue_at, FrameRow.id)
+"""Smallest ``priority`` first, then by place in the queue: cameras take turns there, however much one sends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +63,11 @@ class ClaimedFrame:
     attempts: int
     priority: int
     accepted_at: datetime
+    camera_id: int
+    queue_at: datetime
+
+
+CLAIMED: Final = tuple(getattr(FrameRow, field.name) for field in fields(ClaimedFrame))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class Outcome:
     findings: Sequence[tuple[Detection, int]] = ()
     """Each with its severity."""
     error: str | None = None
+    letter: DeadLetterKind = DeadLetterKind.FAILED
+    """What its dead letter says, should it have failed."""
 
     @classmethod
     def inspected(cls, frame_id: UUID, verdict: Verdict, findings: Sequence[tuple[Detection, int]]) -> Self:
@@ -83,9 +89,10 @@ class Outcome:
         return cls(frame_id, FrameState.INSPECTED, verdict, findings)
 
     @classmethod
-    def failed(cls, frame_id: UUID, reason: str) -> Self:
-        """Nobody could look at it: the part must be inspected again."""
-        return cls(frame_id, FrameState.FAILED, Verdict(VerdictKind.REINSPECT, reason), error=reason)
+    def failed(cls, frame_id: UUID, reason: str, letter: DeadLetterKind = DeadLetterKind.FAILED) -> Self:
+        """Nobody could look at it: the part must be inspected again, and somebody must look at its dead letter."""
+        verdict = Verdict(VerdictKind.REINSPECT, reason)
+        return cls(frame_id, FrameState.FAILED, verdict, error=reason, letter=letter)
 
     @classmethod
     def expired(cls, frame_id: UUID, reason: str) -> Self:
@@ -98,13 +105,14 @@ class Trouble:
     """Why claimed frames go back, and how often that may happen.
 
     The wait before the second attempt is ``backoff_s`` seconds and doubles each time. ``counted`` is false when the
-    engine may have been at fault and not the frames.
+    engine may have been at fault and not the frames; ``letter`` is what the dead letter of one that fails says.
     """
 
     reason: str
     max_attempts: int
     backoff_s: float
     counted: bool = True
+    letter: DeadLetterKind = DeadLetterKind.FAILED
 
 
 def claim_fresh(session: Session, lease: Lease, *, limit: int, ids: Sequence[UUID] = ()) -> list[ClaimedFrame]:
@@ -140,6 +148,10 @@ def finish(session: Session, outcomes: Iterable[Outcome], *, token: UUID | None,
     if not ours:
         return set()
     _end(session, ours, token=token, engine_id=measure.engine_id)
+    write_letters(
+        session,
+        [NewLetter(one.frame_id, one.letter, one.error or "") for one in ours if one.state is FrameState.FAILED],
+    )
     save_verdicts(session, [NewVerdict(one.frame_id, one.verdict, one.error is None) for one in ours], measure)
     save_findings(
         session, [NewFinding(one.frame_id, seen, rank) for one in ours for seen, rank in one.findings], measure
@@ -171,13 +183,8 @@ def retry_or_fail(
     again = [one for one in tried if one not in spent]
     if again:
         _put_off(session, again, trouble)
-    ends = [Outcome.failed(one, f"{trouble.reason} (attempt {tried[one]}, the last)") for one in spent]
+    ends = [Outcome.failed(one, f"{trouble.reason} (attempt {tried[one]}, the last)", trouble.letter) for one in spent]
     return finish(session, ends, token=token, measure=measure)
-
-
-def uuids(ids: Iterable[UUID]) -> BindParameter[Sequence[UUID]]:
-    """One array parameter, so that the statement's text does not depend on how many there are."""
-    return bindparam(None, list(ids), type_=ARRAY(Uuid()))
 
 
 def _pickable(condition: TextClause) -> Select[UUID]:
@@ -195,18 +202,18 @@ def _claim(session: Session, picked: Select[UUID], lease: Lease) -> list[Claimed
             token=lease.token,
             lease_until=func.now() + timedelta(seconds=lease.seconds),
         )
-        .returning(FrameRow.id, FrameRow.sha256, FrameRow.attempts, FrameRow.priority, FrameRow.accepted_at)
+        .returning(*CLAIMED)
         .execution_options(synchronize_session=False)
     )
     claimed = [ClaimedFrame(*row) for row in session.execute(claim)]
-    return sorted(claimed, key=lambda frame: (frame.priority, frame.accepted_at, frame.id))
+    return sorted(claimed, key=lambda frame: (frame.priority, frame.queue_at, frame.id))
 
 
 def _unclaim(ids: Sequence[UUID]) -> Update:
     return (
         update(FrameRow)
         .where(FrameRow.id == any_(uuids(ids)))
-        .values(state=FrameState.PENDING, lease_until=None, token=None)
+        .values(state=FrameState.PENDING, lease_until=None, token=None, rings=0)
         .execution_options(synchronize_session=False)
     )
 

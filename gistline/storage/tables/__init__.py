@@ -6,6 +6,7 @@ made from the enum: adding one is then a plain migration.
 
 from gistline.storage.tables.base import AttemptState, Base, ServingAction, WindowState
 from gistline.storage.tables.inspection import ApiKey, Camera, EngineRow, FindingRow, FrameRow, VerdictRow
+from gistline.storage.tables.queue import BatchRow, DeadLetterRow, DrainRow, SubmissionRow
 from gistline.storage.tables.reporting import LlmAttempt, PriceUsed, ReportFinding, ReportRow, ReportWindow
 from gistline.storage.tables.serving import ModelRow, PassportRow, ServingRow, WorkerHeartbeat
 
@@ -13,7 +14,10 @@ __all__ = [
     "ApiKey",
     "AttemptState",
     "Base",
+    "BatchRow",
     "Camera",
+    "DeadLetterRow",
+    "DrainRow",
     "EngineRow",
     "FindingRow",
     "FrameRow",
@@ -26,6 +30,7 @@ __all__ = [
     "ReportWindow",
     "ServingAction",
     "ServingRow",
+    "SubmissionRow",
     "VerdictRow",
     "WindowState",
     "WorkerHeartbeat",

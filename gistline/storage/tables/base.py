@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, DateTime, Enum, MetaData, Numeric, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 
-from gistline.domain import FrameState, PassportVerdict, Placement, VerdictKind
+from gistline.domain import DeadLetterKind, DeadLetterResolution, FrameState, PassportVerdict, Placement, VerdictKind
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -79,4 +79,6 @@ class Base(DeclarativeBase):
         AttemptState: _enum(AttemptState, "state"),
         PassportVerdict: _enum(PassportVerdict, "verdict"),
         ServingAction: _enum(ServingAction, "action"),
+        DeadLetterKind: _enum(DeadLetterKind, "kind"),
+        DeadLetterResolution: _enum(DeadLetterResolution, "resolution"),
     }

@@ -14,13 +14,15 @@ from gistline.storage.tables.base import Base
 
 
 class Camera(Base):
-    """A camera; it belongs to a production line."""
+    """A camera; it belongs to a production line. Frames of a smaller ``priority`` (0 to 9) are inspected first."""
 
     __tablename__ = "cameras"
+    __table_args__ = (CheckConstraint("priority BETWEEN 0 AND 9", name="priority_in_range"),)
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     line: Mapped[str]
+    priority: Mapped[int] = mapped_column(server_default="5")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -64,7 +66,8 @@ class FrameRow(Base):
     __tablename__ = "frames"
     __table_args__ = (
         UniqueConstraint("camera_id", "idempotency_key"),
-        Index("ix_frames_pending", "priority", "accepted_at", "id", postgresql_where=text("state = 'pending'")),
+        Index("ix_frames_pending", "priority", "queue_at", "id", postgresql_where=text("state = 'pending'")),
+        Index("ix_frames_camera_queue", "camera_id", "queue_at", postgresql_where=text("state = 'pending'")),
         Index("ix_frames_running", "lease_until", postgresql_where=text("state = 'running'")),
         Index(
             "ix_frames_unreported",
@@ -76,7 +79,7 @@ class FrameRow(Base):
         Index(
             "ix_frames_suspect",
             "priority",
-            "accepted_at",
+            "queue_at",
             "id",
             postgresql_where=text("state = 'pending' AND (attempts > 0 OR error IS NOT NULL)"),
         ),
@@ -109,6 +112,8 @@ class FrameRow(Base):
     token: Mapped[UUID | None]
     lease_until: Mapped[datetime | None]
     available_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    queue_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    rings: Mapped[int] = mapped_column(server_default="0")
     sent_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
