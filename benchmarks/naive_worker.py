@@ -54,7 +54,10 @@ def look_at_one(frame_id: UUID, sessions: Sessions, store: FrameStore, settings:
     """Everything about one frame in one transaction."""
     rules, token = settings.verdict, uuid4()
     with transaction(sessions) as session:
-        (frame,) = claim_fresh(session, Lease(token, settings.fleet.lease_s), limit=1, ids=[frame_id])
+        claimed = claim_fresh(session, Lease(token, settings.fleet.lease_s), limit=1, ids=[frame_id])
+        if not claimed:  # a message that came twice
+            return
+        (frame,) = claimed
         (seen,) = serving.detector.detect([decode(store.get(frame.sha256), settings.frames)])
         ranked = [(one, severity(one.label, rules)) for one in seen]
         finish(
