@@ -103,6 +103,7 @@ def _report_dict(detail: ReportDetail) -> dict[str, Any]:
             "token_budget": report.token_budget,
             "ceiling_tokens": report.prompt_ceiling_tokens,
             "estimated_tokens": report.prompt_tokens,
+            "gap_to_bound": report.totals.get("packing", {}).get("gap"),
         },
         "input_tokens": report.input_tokens,
         "output_tokens": report.output_tokens,

@@ -165,7 +165,7 @@ def _store(case: _Case, prompt: Prompt | None, body: str) -> ReportId:
             writer=writer.name if prompt else NOBODY,
             model=writer.model,
             body=body,
-            totals=case.data.totals.as_json(),
+            totals=case.data.totals.as_json() | ({"packing": prompt.account} if prompt else {}),
             token_budget=tools.settings.token_budget,
             prompt_tokens=tools.tokens.estimate(prompt.text) if prompt else 0,
             prompt_ceiling_tokens=ceiling(prompt.text) if prompt else 0,

@@ -87,8 +87,8 @@ def row_of(finding: Finding, start: datetime) -> Row:
 
 def encode_row(finding: Finding, start: datetime) -> str:
     """One finding as one line, without its line end."""
-    row = row_of(finding, start)
-    return f"{row.seconds},{row.confidence},{row.x},{row.y},{row.w},{row.h}"
+    box, seconds = finding.box, _seconds(finding.captured_at, start)
+    return f"{seconds},{percent(finding.confidence)},{round(box.x)},{round(box.y)},{round(box.w)},{round(box.h)}"
 
 
 def header(group: FindingGroup) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cache
 from importlib import resources
+from typing import Any
 
 from gistline.domain import FindingGroup, Placement
+from gistline.errors import BudgetTooSmall
 from gistline.reports.encoding import name
-from gistline.reports.pack import Measure, Packed, pack
-from gistline.reports.totals import Totals
+from gistline.reports.pack import Packed, only_totals, pack
+from gistline.reports.tokens import Ceiling
+from gistline.reports.totals import Fold, Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +30,18 @@ class WindowData:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The two texts of a request, with the data that they were made from."""
+    """The two texts of a request, with the data that they were made from.
+
+    ``budget`` and ``used`` are tokens by the measure that the prompt was packed with; ``used`` is at most ``budget``.
+    """
 
     system: str
     user: str
     data: WindowData
     packed: Packed
+    fold: Fold
+    budget: int
+    used: int
 
     @property
     def text(self) -> str:
@@ -44,21 +53,66 @@ class Prompt:
         """Digest of both texts, to tell later which prompt an answer belongs to."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @property
+    def account(self) -> dict[str, Any]:
+        """How the budget was spent, for the database and for people; ``gap`` is a share of the bound."""
+        packed = self.packed
+        return {
+            "budget": self.budget,
+            "used": self.used,
+            "fold": self.fold.value,
+            "value": packed.value,
+            "bound": packed.bound,
+            "gap": round(packed.gap, 6),
+            "placements": {place.value: count for place, count in packed.counts.items()},
+        }
 
-def build_prompt(data: WindowData, *, budget: int, measure: Measure) -> Prompt:
-    """Pack the window's groups and render them.
 
-    ``measure(prompt.text) <= budget`` holds for the result.
+def build_prompt(data: WindowData, *, budget: int, measure: Ceiling) -> Prompt:
+    """Pack the window's groups and render them; ``measure(prompt.text) <= budget`` holds for the result.
+
+    Totals that do not fit camera by camera and class by class are folded, and then no group is told of: so a larger
+    budget never says less.
 
     Raises:
-        BudgetTooSmall: the instructions and totals alone are over ``budget``.
+        BudgetTooSmall: the instructions and the most folded totals are over ``budget``; names the tokens needed.
 
     """
-    rendered = partial(_render, data)
-    packed = pack(
-        data.groups, data.starts_at, budget=budget, measure=measure, render=lambda choice: rendered(choice).text
+    draft = _Draft(data, measure, only_totals(data.groups))
+    for fold in Fold:
+        needed = measure(draft.text(draft.bare, fold))
+        if needed <= budget:
+            return draft.within(budget, fold)
+    raise BudgetTooSmall(
+        f"The instructions and totals of the window need {needed} tokens; the budget is {budget}.",
+        cure=f"Set reports.token_budget to {needed} or more, or shorten the window.",
     )
-    return rendered(packed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A window's prompt on its way to the form that fits."""
+
+    data: WindowData
+    measure: Ceiling
+    bare: Packed
+
+    def text(self, packed: Packed, fold: Fold) -> str:
+        return f"{instructions()}\n{_user(self.data, packed, fold)}"
+
+    def within(self, budget: int, fold: Fold) -> Prompt:
+        packed = self.bare
+        if fold is Fold.NONE:
+            packed = self._spend(self.measure.bytes_within(budget), len(self.text(packed, fold).encode()))
+        user = _user(self.data, packed, fold)
+        used = self.measure(f"{instructions()}\n{user}")
+        return Prompt(instructions(), user, self.data, packed, fold, budget, used)
+
+    def _spend(self, allowed: int, bare: int) -> Packed:
+        """Fill up to ``allowed`` bytes, less what the line of counts may grow by when findings leave the totals."""
+        digits = len(str(self.data.totals.findings)) - 1
+        room = allowed - bare - 2 * digits
+        return pack(self.data.groups, self.data.starts_at, room=room, slack=3 * digits + 1)
 
 
 def instructions() -> str:
@@ -66,7 +120,7 @@ def instructions() -> str:
     return _read("system.txt")
 
 
-def _render(data: WindowData, packed: Packed) -> Prompt:
+def _user(data: WindowData, packed: Packed, fold: Fold) -> str:
     frames, counts = data.totals.frames, packed.counts
     user = _read("user.txt").format(
         line=name(data.line),
@@ -82,11 +136,12 @@ def _render(data: WindowData, packed: Packed) -> Prompt:
         aggregated=counts[Placement.AGGREGATE],
         counted=counts[Placement.TOTALS],
         deferred=counts[Placement.DEFERRED],
-        table=data.totals.as_table(),
+        table=data.totals.as_table(fold),
         groups=packed.text,
     )
-    return Prompt(instructions(), user.strip(), data, packed)
+    return user.strip()
 
 
+@cache
 def _read(file: str) -> str:
     return (resources.files("gistline.reports") / "prompts" / file).read_text("utf-8").strip()

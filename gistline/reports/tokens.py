@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from types import FunctionType
@@ -20,12 +21,34 @@ from tiktoken_ext import openai_public  # type: ignore[import-untyped]
 from gistline.errors import SettingsError
 
 RANKS = "cl100k_base.tiktoken"
-_FRAME = 16
 
 
-def ceiling(text: str) -> int:
-    """Tokens that a Claude model will at most count for a request holding ``text``: ``ceil(1.25 x bytes) + 16``."""
-    return -(-5 * len(text.encode()) // 4) + _FRAME
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """An upper bound of tokens that grows linearly with UTF-8 bytes: ``ceil(tokens / bytes_ x n) + frame``.
+
+    Being linear, it lets texts be packed by their bytes, whose sums are exact.
+    """
+
+    tokens: int
+    bytes_: int
+    frame: int
+
+    def __call__(self, text: str) -> int:
+        """Tokens that a request holding ``text`` will at most count."""
+        return self.of_bytes(len(text.encode()))
+
+    def of_bytes(self, count: int) -> int:
+        """The same for a text of ``count`` UTF-8 bytes."""
+        return -(-self.tokens * count // self.bytes_) + self.frame
+
+    def bytes_within(self, budget: int) -> int:
+        """Most UTF-8 bytes whose bound is at most ``budget`` tokens; negative when not even an empty text's is."""
+        return (budget - self.frame) * self.bytes_ // self.tokens
+
+
+ceiling = Ceiling(tokens=5, bytes_=4, frame=16)
+"""Tokens that a Claude model will at most count for a request holding a text: ``ceil(1.25 x bytes) + 16``."""
 
 
 class TokenCounter:

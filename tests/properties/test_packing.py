@@ -1,5 +1,7 @@
 """Packing and encoding, for any findings: within budget, nothing lost, nothing doubled, decodable."""
 
+import itertools
+import re
 from collections import Counter
 from datetime import timedelta
 
@@ -10,11 +12,14 @@ from gistline.domain import Box, Finding, FrameId, Placement
 from gistline.errors import BudgetTooSmall
 from gistline.findings.grouping import group_findings
 from gistline.reports.encoding import CodedGroup, Row, decode_groups, row_of
+from gistline.reports.knapsack import Step, choose
 from gistline.reports.prompt import Prompt, build_prompt
 from gistline.reports.tokens import ceiling
+from gistline.reports.totals import Fold
 from tests.support.reporting import START, finding, window_data
 
 NAMES = st.one_of(st.sampled_from(["cam-1", "cam-2", "open", "spur"]), st.text(max_size=12))
+FOLDS = list(Fold)
 SIDES = st.floats(0, 12_000, allow_nan=False)
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -67,6 +72,7 @@ def test_every_finding_has_exactly_one_place(found: list[Finding], budget: int) 
     packed = prompt.packed
     assert packed.placements.keys() == {one.finding_id for one in found}
     assert sum(packed.counts.values()) == prompt.data.totals.findings == len(found)
+    assert {place: count for place, count in packed.counts.items() if count} == Counter(packed.placements.values())
     listed = [one.finding_id for shown in packed.shown for one in shown.listed]
     assert len(listed) == len(set(listed)) == packed.counts[Placement.ROW]
     told = sum(len(shown.group.findings) for shown in packed.shown)
@@ -91,14 +97,58 @@ def test_the_prompt_decodes_to_the_rounded_findings(found: list[Finding], budget
 
 @quick
 @given(findings(), st.integers(1200, 6000), st.integers(1, 2000))
-def test_more_budget_never_shows_less(found: list[Finding], budget: int, more: int) -> None:
+def test_more_budget_never_says_less(found: list[Finding], budget: int, more: int) -> None:
     small, large = prompt_of(found, budget), prompt_of(found, budget + more)
     if small is None:
         return
     assert large is not None
-    rank = {Placement.TOTALS: 0, Placement.AGGREGATE: 1, Placement.ROW: 2}
-    for key, place in small.packed.placements.items():
-        assert rank[large.packed.placements[key]] >= rank[place]
+    assert FOLDS.index(large.fold) <= FOLDS.index(small.fold)
+    assert large.packed.value >= small.packed.value
+
+
+@quick
+@given(findings(), st.integers(1200, 6000))
+def test_the_account_is_of_what_is_printed(found: list[Finding], budget: int) -> None:
+    prompt = prompt_of(found, budget)
+    if prompt is None:
+        return
+    assert prompt.used == ceiling(prompt.text)
+    assert prompt.packed.value <= prompt.packed.bound
+    printed = re.search(r"Findings: (\d+) = (\d+) in rows \+ (\d+) in group lines \+ (\d+) in the table", prompt.user)
+    assert printed is not None
+    everything, *parts = map(int, printed.groups())
+    assert everything == sum(parts) == len(found)
+    coded = read_back(prompt)
+    assert sum(len(group.rows) for group in coded) == parts[0]
+    assert sum(group.count for group in coded) == parts[0] + parts[1]
+
+
+LADDERS = st.lists(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 30)), max_size=4), max_size=4)
+
+
+def best(ladders: list[list[Step]], room: int) -> int:
+    """The best choice's value, by trying all."""
+    tried = itertools.product(*(range(len(ladder) + 1) for ladder in ladders))
+    taken = (
+        [step for ladder, level in zip(ladders, levels, strict=True) for step in ladder[:level]] for levels in tried
+    )
+    return max(sum(value for _, value in steps) for steps in taken if sum(cost for cost, _ in steps) <= room)
+
+
+@quick
+@given(LADDERS, st.integers(0, 60))
+def test_a_choice_is_within_its_room_and_its_bound_above_the_best(ladders: list[list[Step]], room: int) -> None:
+    choice = choose(ladders, room)
+    steps = [step for ladder, level in zip(ladders, choice.levels, strict=True) for step in ladder[:level]]
+    assert sum(cost for cost, _ in steps) == choice.cost <= room
+    assert sum(value for _, value in steps) == choice.value <= best(ladders, room) <= choice.bound
+
+
+@quick
+@given(LADDERS)
+def test_no_room_more_is_ever_worth_less(ladders: list[list[Step]]) -> None:
+    values = [choose(ladders, room).value for room in range(150)]
+    assert values == sorted(values)
 
 
 @quick

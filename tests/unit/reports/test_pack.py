@@ -1,21 +1,13 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import pytest
-
-from gistline.domain import Finding, FindingGroup, Placement
-from gistline.errors import BudgetTooSmall
+from gistline.domain import Box, Finding, Placement
 from gistline.findings.grouping import group_findings
 from gistline.reports.pack import Packed, pack
 from tests.support.reporting import START, finding
 
 
-def by_bytes(text: str) -> int:
-    return len(text.encode())
-
-
-def packed(findings: Sequence[Finding], budget: int, *, fixed: int = 0) -> Packed:
-    groups = group_findings(findings)
-    return pack(groups, START, budget=budget, measure=by_bytes, render=lambda choice: "." * fixed + choice.text)
+def packed(findings: Sequence[Finding], room: int) -> Packed:
+    return pack(group_findings(findings), START, room=room)
 
 
 def cluster(count: int, first: int = 1, **more: object) -> list[Finding]:
@@ -58,35 +50,23 @@ def test_the_gravest_group_is_told_of_first() -> None:
     assert {found.placements[one.finding_id] for one in slight} == {Placement.TOTALS}
 
 
-def test_too_small_a_budget_says_what_is_needed() -> None:
-    with pytest.raises(BudgetTooSmall, match=r"need 500 tokens; the budget is 499\.") as caught:
-        packed(cluster(3), 499, fixed=500)
-    assert "token_budget to 500" in caught.value.cure
-    assert packed(cluster(3), 500, fixed=500).counts[Placement.TOTALS] == 3
-
-
 def test_no_groups_make_an_empty_prompt_part() -> None:
     assert packed([], 0) == Packed((), {}, "")
 
 
-def test_the_whole_prompt_is_measured_and_not_only_its_lines() -> None:
-    groups = group_findings(cluster(12, confidence=0.5))
-
-    def render(choice: Packed) -> str:
-        return f"{choice.counts[Placement.ROW]} rows\n{choice.text}"  # grows by a digit with the tenth row
-
-    exact = max(
-        (
-            found
-            for budget in range(150, 400)
-            if (found := _packed_with(groups, budget, render)).counts[Placement.ROW] == 10
-        ),
-        key=lambda found: len(found.text),
-    )
-    needed = by_bytes(render(exact))
-    assert _packed_with(groups, needed, render).counts[Placement.ROW] == 10
-    assert _packed_with(groups, needed - 1, render).counts[Placement.ROW] == 9
+def test_the_rows_are_priced_as_they_are_written() -> None:
+    odd = [
+        finding(1, confidence=0.005, seconds=-0.5, box=Box(0.5, 1.5, 9.5, 99.5)),
+        finding(2, confidence=1.0, seconds=-100.5, box=Box(12_345.6, 0.0, 2.5, 999.5)),
+        finding(3, confidence=0.125, seconds=899.5, box=Box(-0.4, -7.0, 10.0, 100.0)),
+    ]
+    whole = packed(odd, 10_000)
+    assert packed(odd, len(whole.text.encode())) == whole
+    assert packed(odd, len(whole.text.encode()) - 1).counts[Placement.ROW] < 3
 
 
-def _packed_with(groups: Sequence[FindingGroup], budget: int, render: Callable[[Packed], str]) -> Packed:
-    return pack(groups, START, budget=budget, measure=by_bytes, render=render)
+def test_a_gap_of_nothing_is_the_best_choice() -> None:
+    found = packed(cluster(20), 100_000)
+    assert (found.value, found.gap) == (found.bound, 0.0)
+    tight = packed(cluster(20), 100)
+    assert 0 < tight.gap < 1

@@ -8,8 +8,9 @@ import pytest
 from gistline.domain import FrameCounts
 from gistline.errors import BudgetTooSmall
 from gistline.reports.offline import compose
-from gistline.reports.prompt import WindowData, build_prompt, instructions
+from gistline.reports.prompt import Prompt, WindowData, build_prompt, instructions
 from gistline.reports.tokens import ceiling
+from gistline.reports.totals import Fold
 from tests.support.reporting import finding, some_findings, window_data
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -56,11 +57,35 @@ def test_the_same_data_make_the_same_digest() -> None:
     assert first.sha256 == second.sha256 != other.sha256
 
 
-def test_the_totals_are_printed_whatever_the_budget() -> None:
-    data = window_data(some_findings(400))
-    with pytest.raises(BudgetTooSmall) as caught:
+def needed_for(data: WindowData) -> int:
+    with pytest.raises(BudgetTooSmall, match="the budget is 200") as caught:
         build_prompt(data, budget=200, measure=ceiling)
     needed = int(caught.value.message.split("need ")[1].split(" ")[0])
+    assert f"token_budget to {needed}" in caught.value.cure
+    return needed
+
+
+def test_the_error_names_the_tokens_that_suffice() -> None:
+    data = window_data(some_findings(400))
+    needed = needed_for(data)
     prompt = build_prompt(data, budget=needed, measure=ceiling)
-    assert prompt.user.endswith(data.totals.as_table().strip())
+    assert (prompt.used, prompt.fold) == (needed, Fold.CLASSES)
     assert "400 = 0 in rows + 0 in group lines + 400 in the table only" in prompt.user
+    with pytest.raises(BudgetTooSmall):
+        build_prompt(data, budget=needed - 1, measure=ceiling)
+
+
+def test_totals_too_long_are_folded_and_still_add_up() -> None:
+    findings = [finding(key, camera=f"cam-{key % 90}", label=f"class-{key % 7}") for key in range(1, 700)]
+    data = window_data(findings)
+    folds: dict[Fold, Prompt] = {}
+    for budget in range(needed_for(data), 6000, 50):
+        prompt = build_prompt(data, budget=budget, measure=ceiling)
+        folds.setdefault(prompt.fold, prompt)
+    assert list(folds) == [Fold.CLASSES, Fold.EDGES, Fold.NONE]
+    for fold in (Fold.CLASSES, Fold.EDGES):
+        assert folds[fold].user.endswith(data.totals.as_table(fold).strip())
+        assert folds[fold].packed.text == ""
+    by_class = data.totals.as_table(Fold.CLASSES).splitlines()[1:]
+    *parts, everything = (int(line.split(",")[1]) for line in by_class)
+    assert sum(parts) == everything == 699
