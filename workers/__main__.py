@@ -18,19 +18,20 @@ from gistline.detection.detector import open_model
 from gistline.errors import GistlineError
 from gistline.flows.measure_passport import OpenModel
 from gistline.settings import Settings, load_settings
-from workers.app import QUEUES, Fleet, create_celery
+from workers.app import QUEUES, Fleet, create_celery, worker_name
 from workers.runtime import detect_runtime, report_runtime
 from workers.tasks import add_detect_tasks, add_report_tasks, add_upkeep_tasks
 from workers.upkeep import (
     Alive,
     Watch,
     detect_duties,
+    join_fleet,
+    life_duties,
     report_duties,
     run_beat,
     say_goodbye,
     say_refused,
     serving_duties,
-    worker_name,
 )
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -47,7 +48,11 @@ def run_detect(settings: Settings, open_with: OpenModel = open_model) -> int:
     with detect_runtime(settings, open_with, say_refused=say_refused) as runtime:
         app = create_celery(settings, Fleet.DETECT)
         add_detect_tasks(app, runtime)
-        watches = [Watch(detect_duties(runtime), runtime.reactions), Watch(serving_duties(runtime), {})]
+        watches = [
+            Watch(life_duties(runtime), {}),
+            Watch(detect_duties(runtime), runtime.reactions),
+            Watch(serving_duties(runtime), {}),
+        ]
         # One message at a time in the main thread: the engine is the bottleneck, and it is in this process.
         return _serve(app, Fleet.DETECT, runtime, watches, pool="solo", concurrency=1)
 
@@ -78,6 +83,7 @@ def _serve(app: Celery, fleet: Fleet, runtime: Alive, watches: Sequence[Watch], 
         without_mingle=True,
         **pool,
     )
+    join_fleet(runtime.sessions, fleet)
     for watch in watches:
         watch.start()
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -70,6 +72,11 @@ def _transport(settings: Settings, fleet: Fleet) -> dict[str, Any]:
         "unacked_index_key": f"unacked_index.{fleet}",
         "unacked_mutex_key": f"unacked_mutex.{fleet}",
     }
+
+
+def worker_name(fleet: Fleet) -> str:
+    """Name of this process, unique among live ones: as a Celery node, in ``worker_heartbeats`` and ``batches``."""
+    return f"{fleet}-{os.getpid()}@{socket.gethostname()}"
 
 
 def is_stopping() -> bool:

@@ -24,7 +24,7 @@ from gistline.flows.write_report import ReportTools, open_report_tools
 from gistline.frames.store import FrameStore, open_store
 from gistline.settings import Settings
 from gistline.storage.session import Sessions, close_database, open_database
-from workers.app import is_stopping, leave
+from workers.app import Fleet, is_stopping, leave, worker_name
 from workers.retries import Fate, Reactions
 from workers.serving import Follower, first_serving
 
@@ -72,6 +72,11 @@ class DetectRuntime:
                 self.busy_since = None
             self.total += done
             return done
+
+    def note_when_idle(self) -> None:
+        """Write where the last batches' time went, unless a commit is about to take that along."""
+        if self.busy_since is None:
+            self.station.write_notes()
 
     @property
     def reactions(self) -> Reactions:
@@ -146,7 +151,7 @@ def detect_runtime(
         sessions, dispatcher, store = _open_shared(settings, stack)
         tools = MeasuringTools(sessions, settings, open_with, is_stopping)
         serving = first_serving(tools, lambda reason: say_refused(sessions, reason))
-        station = open_station(sessions, store, serving, settings)
+        station = open_station(sessions, store, serving, settings, worker=worker_name(Fleet.DETECT))
         follower = Follower(tools, station)
         stack.callback(follower.close)
         stack.callback(station.close)

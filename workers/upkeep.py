@@ -8,9 +8,7 @@ same duties on a schedule, and those that only it does (pruning).
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,9 +23,10 @@ from gistline.errors import StorageUnavailable
 from gistline.flows.close_windows import close_windows
 from gistline.flows.sweep import sweep
 from gistline.settings import Settings
+from gistline.storage.drains import forget_drain, is_asked_to_leave
 from gistline.storage.heartbeats import Beat, remove_beat, save_beat
 from gistline.storage.session import Sessions, transaction
-from workers.app import Fleet
+from workers.app import Fleet, is_stopping, leave, worker_name
 from workers.retries import Reactions, settled
 from workers.runtime import DetectRuntime, ReportRuntime
 
@@ -91,15 +90,20 @@ class Alive(Protocol):
         ...
 
 
-def worker_name(fleet: Fleet) -> str:
-    """Name of this process, unique among live ones: as a Celery node and in ``worker_heartbeats``."""
-    return f"{fleet}-{os.getpid()}@{socket.gethostname()}"
-
-
 def beat(runtime: Alive, fleet: Fleet) -> None:
-    """Say that this process is alive and whether it is ready."""
+    """Say that this process is alive and whether it is ready; see whether it is asked to leave."""
     with transaction(runtime.sessions) as session:
         save_beat(session, Beat(worker_name(fleet), fleet, runtime.ready(), runtime.detail()))
+        asked = is_asked_to_leave(session, worker_name(fleet))
+    if asked and not is_stopping():
+        log.info("drained: this worker finishes what it holds and leaves")
+        leave(0)
+
+
+def join_fleet(sessions: Sessions, fleet: Fleet) -> None:
+    """A worker joins by starting, even where an earlier process of the same name was drained."""
+    with transaction(sessions) as session:
+        forget_drain(session, worker_name(fleet))
 
 
 def say_goodbye(runtime: Alive, fleet: Fleet) -> None:
@@ -122,8 +126,14 @@ def serving_duties(runtime: DetectRuntime) -> list[Duty]:
     return [Duty(runtime.settings.fleet.heartbeat_s, runtime.follower.follow)]
 
 
+def life_duties(runtime: DetectRuntime) -> list[Duty]:
+    """Heartbeat, drains and notes; apart from the others, since inspection waits for the batch under way."""
+    every_s = runtime.settings.fleet.heartbeat_s
+    return [Duty(every_s, lambda: beat(runtime, Fleet.DETECT)), Duty(every_s, runtime.note_when_idle)]
+
+
 def detect_duties(runtime: DetectRuntime) -> list[Duty]:
-    """Heartbeat, sweep and, for frames whose bells nobody heard, inspection without one."""
+    """Sweep and, for frames whose bells nobody heard, inspection without one."""
     fleet = runtime.settings.fleet
     more = [False]
 
@@ -133,10 +143,7 @@ def detect_duties(runtime: DetectRuntime) -> list[Duty]:
             more[0] = runtime.inspect(()).frames > 0
         return more[0]
 
-    return [
-        Duty(fleet.heartbeat_s, lambda: beat(runtime, Fleet.DETECT)),
-        Duty(fleet.sweep_interval_s, sweep_and_inspect),
-    ]
+    return [Duty(fleet.sweep_interval_s, sweep_and_inspect)]
 
 
 def report_duties(runtime: ReportRuntime) -> list[Duty]:

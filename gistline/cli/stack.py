@@ -15,9 +15,10 @@ from gistline.embedded.processes import Program, tail, termination_raises
 from gistline.embedded.redis import free_port
 from gistline.embedded.servers import child_environment, servers
 from gistline.embedded.supervisor import Supervisor
-from gistline.errors import EngineUnavailable, EngineUnproven, SettingsError
+from gistline.errors import EngineUnavailable, EngineUnproven, SettingsError, StorageUnavailable
 from gistline.settings import Settings
 from gistline.storage import health, migrate
+from gistline.storage.drains import is_asked_to_leave
 from gistline.storage.session import close_database, open_database, transaction
 
 READY_WITHIN_S = 120.0
@@ -59,12 +60,28 @@ def running(settings: Settings, *, detect_workers: int = 1, say: Say, on_event: 
         with servers(_with_port(settings)) as complete:
             say("the tables")
             migrate.upgrade(complete.database.url.get_secret_value())
-            with Supervisor(on_event=on_event) as supervisor:
+            with Supervisor(on_event=on_event, retired=_drained(complete)) as supervisor:
                 for program in programs(complete, detect_workers):
                     supervisor.start(program)
                 stack = Stack(complete, supervisor, f"http://{_reachable(complete.api.host)}:{complete.api.port}")
                 wait_until_ready(stack, say)
                 yield stack
+
+
+def _drained(settings: Settings) -> Callable[[str, int], bool]:
+    """Whether a worker ended because it was asked to; when the database cannot say, it is started again."""
+
+    def drained(name: str, pid: int) -> bool:
+        sessions = open_database(settings.database)
+        try:
+            with transaction(sessions) as session:
+                return is_asked_to_leave(session, f"{name.split('-', maxsplit=1)[0]}-{pid}@{socket.gethostname()}")
+        except StorageUnavailable:
+            return False
+        finally:
+            close_database(sessions)
+
+    return drained
 
 
 def programs(settings: Settings, detect_workers: int) -> list[Program]:

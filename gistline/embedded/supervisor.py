@@ -51,11 +51,19 @@ class Supervisor:
     A program that ends, with whatever code, is started again after a growing pause. At the end they get SIGTERM, last
     started first, and after the grace period SIGKILL, with everything that they started themselves. On Linux they also
     die when this process is killed. ``on_event`` gets a sentence about each restart, from a thread of the supervisor.
+    ``retired`` is asked about a program that ended with code 0, by name and process id: true leaves it ended.
     """
 
-    def __init__(self, patience: Patience | None = None, *, on_event: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        patience: Patience | None = None,
+        *,
+        on_event: Callable[[str], None] | None = None,
+        retired: Callable[[str, int], bool] | None = None,
+    ) -> None:
         self._patience = patience or Patience()
         self._on_event = on_event or (lambda _sentence: None)
+        self._retired = retired or (lambda _name, _pid: False)
         self._kept: dict[str, _Kept] = {}
         self._lock = RLock()
         self._stopping = Event()
@@ -143,6 +151,10 @@ class Supervisor:
                 kept.restarts += 1
         elif kept.process.poll() is not None:
             kill_group(kept.process)  # what it started must not live beside its successor
+            if kept.process.returncode == 0 and self._retired(kept.program.name, kept.process.pid):
+                kept.due = math.inf
+                self._on_event(f"{kept.program.name} was drained and has left")
+                return
             kept.failures = 1 if now - kept.started >= self._patience.settled_s else kept.failures + 1
             pause = min(self._patience.longest_backoff_s, self._patience.backoff_s * 2 ** (kept.failures - 1))
             kept.due = now + pause

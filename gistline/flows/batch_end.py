@@ -17,6 +17,7 @@ from gistline.flows.claimed_batch import Claim, Loaded
 from gistline.flows.drop_bytes import drop_bytes
 from gistline.flows.station import Inspected, Station
 from gistline.settings import Keep, VerdictSettings
+from gistline.storage.batches import BatchNote, Spent, save_batches
 from gistline.storage.findings import Measure
 from gistline.storage.frames import Outcome, Trouble, finish, give_back, retry_or_fail
 from gistline.storage.session import transaction
@@ -72,6 +73,7 @@ def write(batch: Batch, station: Station, measure: Measure) -> Inspected:
         stack.push(lambda _kind, error, _trace: send_back(batch.claim, error, station, measure) if error else None)
         written = _finish(batch, station, measure)
     commit_s = time.perf_counter() - began
+    _note(batch, station, measure, commit_s)
     _tidy(batch, written, station)
     done = Inspected(
         1, len(written), batch.problems, batch.fetch_s, batch.decode_s, batch.infer_s, batch.post_s, commit_s
@@ -117,14 +119,28 @@ def wait_for_tidying(station: Station, *, leave: int) -> None:
 def _finish(batch: Batch, station: Station, measure: Measure) -> set[UUID]:
     for pause_s in (*FINISH_PAUSES_S, None):
         try:
+            notes = list(station.notes)
             with transaction(station.sessions) as session:
-                return finish(session, batch.outcomes, token=batch.claim.token, measure=measure)
+                written = finish(session, batch.outcomes, token=batch.claim.token, measure=measure)
+                save_batches(session, notes, time.monotonic())
+            station.forget_notes(notes)
+            return written
         except StorageUnavailable as error:
             if pause_s is None:
                 raise
             log.warning("results wait %.1f s: %s", pause_s, error)
             time.sleep(pause_s)
     raise AssertionError("the last pause raises")
+
+
+def _note(batch: Batch, station: Station, measure: Measure, commit_s: float) -> None:
+    """Keep what this batch took for the next one's transaction, so that it costs no commit of its own."""
+    frames, now = batch.claim.frames, time.monotonic()
+    spent = Spent(batch.fetch_s, batch.decode_s, batch.infer_s, batch.post_s, commit_s, now - batch.claim.claimed)
+    accepted = [frame.accepted_at for frame in frames]
+    cameras = len({frame.camera_id for frame in frames})
+    note = BatchNote(station.worker, measure.engine_id, batch.claim.claimed, accepted, batch.problems, cameras, spent)
+    station.notes.append(note)
 
 
 def _tidy(batch: Batch, written: set[UUID], station: Station) -> None:

@@ -36,13 +36,13 @@ class Turn(Enum):
 class Claim:
     """Frames held under one token; ``suspect`` when it is one frame that runs alone.
 
-    ``at`` is when they were claimed: seconds since 1970 and of the monotonic clock.
+    ``claimed`` is when, in seconds of the monotonic clock.
     """
 
     token: UUID
     frames: Sequence[ClaimedFrame]
     suspect: bool
-    at: tuple[float, float]
+    claimed: float
 
     @property
     def ids(self) -> list[UUID]:
@@ -81,7 +81,7 @@ def claim(sessions: Sessions, turn: Turn, *, limit: int, lease_s: float, ids: Se
         if turn is Turn.FRESH_FIRST and not frames:
             frames = claim_suspect(session, lease)
             suspect = bool(frames)
-    return Claim(lease.token, frames, suspect, (time.time(), time.monotonic())) if frames else None
+    return Claim(lease.token, frames, suspect, time.monotonic()) if frames else None
 
 
 def fill_up(claimed: Claim, sessions: Sessions, *, limit: int, lease_s: float) -> Claim:

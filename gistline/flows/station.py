@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Condition
 from uuid import UUID
 
+from gistline.errors import StorageUnavailable
 from gistline.flows.claimed_batch import Claim, Loading, Turn, claim, fill_up
 from gistline.flows.serve_model import Serving
 from gistline.frames.store import FrameStore
 from gistline.settings import Settings
-from gistline.storage.session import Sessions
+from gistline.storage.batches import BatchNote, save_batches
+from gistline.storage.session import Sessions, transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,11 @@ class Station:
     tidier: ThreadPoolExecutor
     frame_s: float = 0.0
     """Seconds that a frame of the last batch took; 0 before the first."""
+    worker: str = "unnamed"
+    """Under which batches are noted."""
     tidying: list[Future[None]] = field(default_factory=list)
+    notes: list[BatchNote] = field(default_factory=list)
+    """Batches committed and not yet noted; the next commit takes them along, or :meth:`write_notes` does."""
     _look: Condition = field(default_factory=Condition)
     _looks: Serving | None = None
 
@@ -120,14 +126,36 @@ class Station:
         ahead = 2 * self.settings.fleet.loaders
         return Loading(self.store, self.settings.frames, pool=self.loaders, ahead=ahead)
 
+    def write_notes(self) -> None:
+        """Note the last batches, for a worker that has nothing to commit; safe beside one that has.
+
+        Raises:
+            StorageUnavailable: the database does not answer; they stay.
+
+        """
+        if notes := list(self.notes):
+            with transaction(self.sessions) as session:
+                save_batches(session, notes, time.monotonic())
+            self.forget_notes(notes)
+
+    def forget_notes(self, notes: Sequence[BatchNote]) -> None:
+        """These are in the database."""
+        for note in notes:
+            with suppress(ValueError):  # another thread was quicker
+                self.notes.remove(note)
+
     def close(self) -> None:
-        """End the threads; nothing may be running."""
+        """Note the last batches and end the threads; nothing may be running."""
+        with suppress(StorageUnavailable):
+            self.write_notes()
         for pool in (self.claimer, self.writer, self.tidier, self.loaders):
             pool.shutdown()
 
 
-def open_station(sessions: Sessions, store: FrameStore, serving: Serving, settings: Settings) -> Station:
-    """Start the threads around a proven engine."""
+def open_station(
+    sessions: Sessions, store: FrameStore, serving: Serving, settings: Settings, *, worker: str = "unnamed"
+) -> Station:
+    """Start the threads around a proven engine; batches are noted under the ``worker``'s name."""
     return Station(
         sessions,
         store,
@@ -137,4 +165,5 @@ def open_station(sessions: Sessions, store: FrameStore, serving: Serving, settin
         claimer=ThreadPoolExecutor(1, "claim"),
         writer=ThreadPoolExecutor(1, "write"),
         tidier=ThreadPoolExecutor(1, "tidy"),
+        worker=worker,
     )

@@ -38,6 +38,12 @@ def revision(session: Session) -> str | None:
     return found
 
 
+def live_names(session: Session) -> set[str]:
+    """Names of the workers heard of lately, whether they take work or not."""
+    heard = WorkerHeartbeat.beat_at > func.now() - timedelta(seconds=FRESH_BEAT_S)
+    return set(session.scalars(select(WorkerHeartbeat.name).where(heard)))
+
+
 def ready_names(session: Session) -> set[str]:
     """Names of the workers heard of lately that take work."""
     heard = WorkerHeartbeat.beat_at > func.now() - timedelta(seconds=FRESH_BEAT_S)
