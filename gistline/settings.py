@@ -202,6 +202,13 @@ class FleetSettings(Section):
         ge=0.2,
         le=60,
     )
+    fair_rate: float = knob(
+        10.0,
+        "A camera that sends faster than this for long waits behind itself, not before other cameras.",
+        unit="frames/s",
+        ge=0.01,
+        le=10_000,
+    )
     report_concurrency: int = knob(2, "Reports written at once by one report worker.", ge=1, le=64)
 
 

@@ -12,8 +12,11 @@ from gistline.cli.output import console, print_json
 from gistline.flows.add_camera import add_camera
 from gistline.flows.rekey_camera import rekey_camera
 from gistline.flows.revoke_camera import revoke_camera
-from gistline.storage.cameras import list_cameras
+from gistline.storage.cameras import NORMAL, list_cameras, set_priority
 from gistline.storage.session import transaction
+
+
+PRIORITY = click.IntRange(0, 9)
 
 
 @click.group("cameras")
@@ -24,12 +27,13 @@ def command() -> None:
 @command.command("add")
 @click.argument("name")
 @click.option("--line", required=True, help="Production line at which it stands; reports are written for each line.")
+@click.option("--priority", type=PRIORITY, default=NORMAL, show_default=True, help="Smaller is inspected first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def add(context: click.Context, /, *, name: str, line: str, as_json: bool) -> None:
+def add(context: click.Context, /, *, name: str, line: str, priority: int, as_json: bool) -> None:
     """Add a camera and print its key, which cannot be shown again."""
     with database(context) as opened:
-        camera, key = add_camera(opened.sessions, name, line)
+        camera, key = add_camera(opened.sessions, name, line, priority=priority)
     if as_json:
         print_json({"name": camera.name, "line": camera.line, "key": key})
     else:
@@ -46,11 +50,24 @@ def list_all(context: click.Context, /, *, as_json: bool) -> None:
     if as_json:
         print_json([asdict(camera) for camera in found])
         return
-    table = Table("camera", "line", "good keys", "newest key", box=None)
+    table = Table("camera", "line", "priority", "good keys", "newest key", box=None)
     for camera in found:
         newest = camera.newest_key_at
-        table.add_row(camera.name, camera.line, str(camera.keys), f"{newest:%Y-%m-%d %H:%M}" if newest else "none")
+        table.add_row(
+            camera.name, camera.line, str(camera.priority), str(camera.keys), f"{newest:%F %H:%M}" if newest else "none"
+        )
     console().print(table, markup=False)
+
+
+@command.command("set")
+@click.argument("name")
+@click.option("--priority", type=PRIORITY, required=True, help="Smaller is inspected first: 0 for an alarm camera.")
+@click.pass_context
+def set_command(context: click.Context, /, *, name: str, priority: int) -> None:
+    """Change a camera. Frames that wait already keep their place."""
+    with database(context) as opened, transaction(opened.sessions) as session:
+        set_priority(session, name, priority)
+    console().print(f"Frames of {name} have priority {priority} from now on.", markup=False)
 
 
 @command.command("rekey")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from gistline.errors import RequestRejected
-from gistline.storage.cameras import CameraIdentity, insert_camera, insert_key
+from gistline.storage.cameras import NORMAL, CameraIdentity, insert_camera, insert_key
 from gistline.storage.session import Sessions, transaction
 
 LONGEST_NAME = 100
 
 
-def add_camera(sessions: Sessions, name: str, line: str) -> tuple[CameraIdentity, str]:
+def add_camera(sessions: Sessions, name: str, line: str, *, priority: int = NORMAL) -> tuple[CameraIdentity, str]:
     """Add a camera at a production line; returns it with its key, which cannot be read again.
+
+    Frames of a smaller ``priority`` (0 to 9) are inspected first.
 
     Raises:
         RequestRejected: name or line is empty, longer than 100 characters or holds control characters.
@@ -24,5 +26,5 @@ def add_camera(sessions: Sessions, name: str, line: str) -> tuple[CameraIdentity
                 f"{field} = {value!r} is no name.", cure=f"Take 1 to {LONGEST_NAME} printable characters."
             )
     with transaction(sessions) as session:
-        camera = insert_camera(session, name, line)
+        camera = insert_camera(session, name, line, priority)
         return camera, insert_key(session, camera.id)

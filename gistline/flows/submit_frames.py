@@ -88,7 +88,7 @@ def submit_frames(
         raise RequestRejected("The request holds no image.", cure="Send at least one.")
     checked = [_check(index, image, camera, settings) for index, image in enumerate(images)]
     with transaction(sessions) as session:
-        accepted = _save(session, camera.id, checked, store=store, deadline_s=settings.frames.deadline_s)
+        accepted = _save(session, camera.id, checked, store=store, settings=settings)
     dispatcher.ring_detect([frame.id for frame in accepted if not frame.duplicate])
     return accepted
 
@@ -145,14 +145,19 @@ def _numbered(index: int) -> Iterator[None]:
 
 
 def _save(
-    session: Session, camera_id: int, checked: Sequence[_Checked], *, store: FrameStore, deadline_s: int
+    session: Session, camera_id: int, checked: Sequence[_Checked], *, store: FrameStore, settings: Settings
 ) -> list[Accepted]:
     hold_bytes(session, {one.row.sha256 for one in checked})
     known = find_known(session, camera_id, {one.row.idempotency_key for one in checked if one.is_own_key})
     fresh = {one.row.idempotency_key: one for one in reversed(checked) if one.row.idempotency_key not in known}
     _refuse_other_bytes(checked, {key: one.row.sha256 for key, one in fresh.items()} | _digests(known))
     store.put_many({one.row.sha256: one.data for one in fresh.values()})
-    inserted = insert_frames(session, [one.row for one in fresh.values()], deadline_s=deadline_s)
+    inserted = insert_frames(
+        session,
+        [one.row for one in checked if fresh.get(one.row.idempotency_key) is one],
+        deadline_s=settings.frames.deadline_s,
+        fair_rate=settings.fleet.fair_rate,
+    )
     beaten = find_known(session, camera_id, {key for key, one in fresh.items() if one.row.id not in inserted})
     _refuse_other_bytes(checked, _digests(beaten))
     return [_accepted(one.row, known | beaten, inserted=one.row.id in inserted, fresh=fresh) for one in checked]

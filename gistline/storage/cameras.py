@@ -17,6 +17,8 @@ from gistline.errors import Conflict, NotAuthenticated, NotFound
 from gistline.storage.tables import ApiKey, Camera
 
 KEY_PREFIX = "gl_"
+NORMAL = 5
+"""Priority of a camera of which nothing else is said."""
 _KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}")
 
 
@@ -36,19 +38,22 @@ class CameraEntry:
     id: int
     name: str
     line: str
+    priority: int
     created_at: datetime
     keys: int
     newest_key_at: datetime | None
 
 
-def insert_camera(session: Session, name: str, line: str) -> CameraIdentity:
-    """Add a camera.
+def insert_camera(session: Session, name: str, line: str, priority: int = NORMAL) -> CameraIdentity:
+    """Add a camera whose frames are inspected before those of a larger ``priority`` (0 to 9).
 
     Raises:
         Conflict: the name is taken.
 
     """
-    statement = insert(Camera).values(name=name, line=line).on_conflict_do_nothing().returning(Camera.id)
+    statement = (
+        insert(Camera).values(name=name, line=line, priority=priority).on_conflict_do_nothing().returning(Camera.id)
+    )
     found = session.scalar(statement)
     if found is None:
         raise Conflict(f"There is a camera {name!r} already.", cure="Take another name, or make it a new key.")
@@ -60,6 +65,17 @@ def insert_key(session: Session, camera_id: int) -> str:
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     session.add(ApiKey(camera_id=camera_id, key_sha256=_digest(key)))
     return key
+
+
+def set_priority(session: Session, name: str, priority: int) -> None:
+    """Let the camera's next frames be inspected before those of a larger ``priority`` (0 to 9).
+
+    Raises:
+        NotFound: no such camera.
+
+    """
+    camera = find_camera(session, name)
+    session.execute(update(Camera).where(Camera.id == camera.id).values(priority=priority))
 
 
 def revoke_keys(session: Session, camera_id: int) -> int:
@@ -89,6 +105,7 @@ def list_cameras(session: Session) -> Sequence[CameraEntry]:
             Camera.id,
             Camera.name,
             Camera.line,
+            Camera.priority,
             Camera.created_at,
             func.count(ApiKey.id).filter(good),
             func.max(ApiKey.created_at).filter(good),

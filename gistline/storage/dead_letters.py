@@ -132,7 +132,7 @@ def queue_again(session: Session, frame_ids: Sequence[UUID]) -> None:
     session.execute(again.execution_options(synchronize_session=False))
 
 
-def _letter(row: DeadLetterRow, camera: str, line: str, stored: bool) -> DeadLetter:  # noqa: FBT001 - a row's columns
+def _letter(row: DeadLetterRow, camera: str, line: str, stored: bool) -> DeadLetter:
     return DeadLetter(
         id=row.id,
         frame_id=row.frame_id,

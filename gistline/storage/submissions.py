@@ -7,12 +7,31 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Integer, bindparam, func, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    DateTime,
+    Double,
+    Integer,
+    Label,
+    TableValuedAlias,
+    Text,
+    Uuid,
+    bindparam,
+    func,
+    literal,
+    null,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
+from uuid_utils.compat import uuid7
 
 from gistline.domain import FrameState
-from gistline.storage.tables import FrameRow
+from gistline.storage.arrays import unnested
+from gistline.storage.tables import Camera, FrameRow, SubmissionRow
 
 BYTES_LOCK = 7161
 """First number of the advisory locks on frame bytes; the second is the start of the digest."""
@@ -75,39 +94,59 @@ def find_known(session: Session, camera_id: int, keys: Collection[str]) -> dict[
     return {row.idempotency_key: KnownFrame(*row) for row in session.execute(statement)}
 
 
-def insert_frames(session: Session, frames: Sequence[NewFrame], *, deadline_s: int = 0) -> set[UUID]:
-    """Insert pending frames in one statement, rung now; returns the ids of those whose key was new.
+def insert_frames(
+    session: Session, frames: Sequence[NewFrame], *, deadline_s: int = 0, fair_rate: float = 10.0
+) -> set[UUID]:
+    """Insert pending frames of one camera in one statement, rung now, and count them; returns the ids of the new keys.
 
-    A key that another transaction is inserting is waited for. ``deadline_s`` above 0 lets a frame expire.
+    A key that another transaction is inserting is waited for. ``deadline_s`` above 0 lets a frame expire. The frames
+    take places in the queue ``1 / fair_rate`` seconds apart, behind those of the same camera that still wait: a camera
+    that sends faster than ``fair_rate`` frames/s for long queues behind itself, not before the others.
     """
     if not frames:
         return set()
-    statement = insert(FrameRow).on_conflict_do_nothing(index_elements=["camera_id", "idempotency_key"])
-    fixed = {
-        "sent_at": func.now(),
-        "expires_at": func.now() + timedelta(seconds=deadline_s) if deadline_s else None,
-        "captured_at": func.coalesce(bindparam("captured"), func.now()),
-    }
     # in the order of their keys, so that two requests with the same keys cannot wait for each other in a circle
-    rows = [_values(frame) for frame in sorted(frames, key=lambda frame: frame.idempotency_key)]
-    return set(session.scalars(statement.values(fixed).returning(FrameRow.id), rows))
-
-
-def _values(frame: NewFrame) -> dict[str, object]:
-    return {
-        "id": frame.id,
-        "camera_id": frame.camera_id,
-        "line": frame.line,
-        "part_number": frame.part_number,
-        "idempotency_key": frame.idempotency_key,
-        "sha256": frame.sha256,
-        "media_type": frame.media_type,
-        "byte_count": frame.byte_count,
-        "width": frame.width,
-        "height": frame.height,
-        "captured": frame.captured_at,
-        "traceparent": frame.traceparent,
+    new = _columns(sorted(frames, key=lambda frame: frame.idempotency_key), order=[one.id for one in frames])
+    place = func.make_interval(0, 0, 0, 0, 0, 0, new.c.place / literal(fair_rate, Double()))
+    camera = (
+        select(Camera.priority, _last_place(frames[0].camera_id)).where(Camera.id == frames[0].camera_id).subquery()
+    )
+    fixed = {
+        "camera_id": literal(frames[0].camera_id, BigInteger()),
+        "captured_at": func.coalesce(new.c.captured, func.now()),
+        "priority": camera.c.priority,
+        "queue_at": func.greatest(func.now(), camera.c.last_place) + place,
+        "sent_at": func.now(),
+        "expires_at": func.now() + timedelta(seconds=deadline_s) if deadline_s else null(),
     }
+    given = [column for column in new.c if column.key not in {"captured", "place"}]
+    rows = select(*given, *fixed.values()).select_from(new.join(camera, true()))
+    into = insert(FrameRow).from_select([column.key for column in given] + list(fixed), rows)
+    unseen = into.on_conflict_do_nothing(index_elements=["camera_id", "idempotency_key"]).returning(FrameRow.id)
+    inserted = set(session.scalars(unseen))
+    if inserted:
+        counted = {"id": uuid7(), "camera_id": frames[0].camera_id, "frames": len(inserted)}
+        session.execute(insert(SubmissionRow).values(counted))
+    return inserted
+
+
+def _last_place(camera_id: int) -> Label[datetime]:
+    """Place of the camera's last frame that still waits."""
+    waiting = FrameRow.camera_id == camera_id, text("frames.state = 'pending'")
+    return select(func.max(FrameRow.queue_at)).where(*waiting).scalar_subquery().label("last_place")
+
+
+def _columns(frames: Sequence[NewFrame], *, order: Sequence[UUID]) -> TableValuedAlias:
+    place = {one: number for number, one in enumerate(order, start=1)}
+    texts = ("line", "part_number", "idempotency_key", "sha256", "media_type", "traceparent")
+    numbers = ("byte_count", "width", "height")
+    return unnested(
+        id=(Uuid(), [one.id for one in frames]),
+        captured=(DateTime(timezone=True), [one.captured_at for one in frames]),
+        place=(Integer(), [place[one.id] for one in frames]),
+        **{name: (Text(), [getattr(one, name) for one in frames]) for name in texts},
+        **{name: (BigInteger(), [getattr(one, name) for one in frames]) for name in numbers},
+    )
 
 
 def _lock(session: Session, function: str, digests: Iterable[str]) -> None:

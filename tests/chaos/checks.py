@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 
 from gistline.simulator.messages_api import Recorded
+from gistline.storage.frame_ledger import LEDGER_SQL, FrameLedger
 from tests.chaos.cameras import Journal, Sent
 from tests.chaos.detector import answer
 from tests.support.twin_detector import Order
@@ -75,7 +76,14 @@ def check_all(
     _check_findings(connection, found, journal)
     _check_reports(connection, found)
     _check_payments(connection, found, requests)
+    _check_ledger(connection, found)
     return found
+
+
+def _check_ledger(connection: Connection, found: Found) -> None:
+    row = connection.execute(LEDGER_SQL.encode()).fetchone() or ()
+    faults = FrameLedger(*row).faults
+    found.complain("the ledger of frames is off", [f"{name}: {count}" for name, count in faults.items()])
 
 
 def _check_acceptance(found: Found, facts: Sequence[FrameFacts], journal: Journal) -> None:

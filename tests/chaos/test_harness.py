@@ -125,8 +125,9 @@ def _spend(connection: Connection, journal: Journal) -> str:
 
 @pytest.mark.parametrize("harm", [_forget, _double, _drop, _unjudge, _whitewash, _invent, _spend])
 def test_what_is_wrong_is_seen(
-    connection: Connection, journal: Journal, harm: Callable[[Connection, Journal], str]
+    line: Fleet, connection: Connection, journal: Journal, harm: Callable[[Connection, Journal], str]
 ) -> None:
+    line.sound = False
     expected = harm(connection, journal)
     paid = Recorded("/v1/messages", {}, {"system": "s", "messages": [{"role": "user", "content": "c"}]})
     found = check(connection, journal, (paid,) if harm is _spend else ())

@@ -48,6 +48,7 @@ def api(module_api: RunningApi) -> Iterator[RunningApi]:
     yield module_api
     module_api.forget()
     with transaction(module_api.sessions) as session:
+        session.execute(text("SET LOCAL gistline.retention = 'on'"))
         for table in reversed(Base.metadata.sorted_tables):
             session.execute(table.delete())
     shutil.rmtree(module_api.folder)

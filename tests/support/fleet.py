@@ -38,6 +38,7 @@ from gistline.settings import (
 )
 from gistline.settings_report import as_environment
 from gistline.storage.cameras import CameraIdentity
+from gistline.storage.frame_ledger import read_frame_ledger
 from gistline.storage.session import Sessions, open_database, transaction
 from gistline.storage.tables import FindingRow, FrameRow, VerdictRow
 from tests.support.processes import ROOT, wait_until
@@ -85,6 +86,8 @@ class Fleet:
     camera: CameraIdentity
     numbers: int = 0
     workers: list[Worker] = field(default_factory=list)
+    sound: bool = True
+    """Whether the books must agree in the end; false for a test that plants a fault."""
 
     def submit(self, orders: Sequence[Order], dispatcher: Dispatcher | None = None) -> list[UUID]:
         """Accept one frame for each order; without a dispatcher no bell is rung."""
@@ -195,4 +198,7 @@ def fleet(settings: Settings) -> Iterator[Fleet]:
     finally:
         for worker in made.workers:
             worker.kill()
+        if made.sound:
+            with transaction(sessions) as session:
+                assert read_frame_ledger(session).faults == {}
         sessions.kw["bind"].dispose()

@@ -1,0 +1,63 @@
+"""Decide about frames that were given up: try them again, or let them go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from gistline.domain import DeadLetterResolution
+from gistline.errors import NotFound
+from gistline.storage.dead_letters import lock_open_letters, queue_again, resolve_letters
+from gistline.storage.session import Sessions, transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Frames whose letters were closed, and those that cannot be tried again because their bytes are gone."""
+
+    frames: tuple[UUID, ...]
+    without_bytes: tuple[UUID, ...] = ()
+
+
+def retry_dead_letters(sessions: Sessions, frame_ids: Sequence[UUID] | None, *, by: str) -> Decided:
+    """Queue these frames again, or all that have an open letter; the sweep rings for them within a second.
+
+    Each is tried alone, so that one that brings its worker down takes no other with it.
+
+    Raises:
+        NotFound: a frame has no open letter; nothing was changed.
+        StorageUnavailable: the database does not answer; nothing was changed.
+
+    """
+    with transaction(sessions) as session:
+        held = lock_open_letters(session, frame_ids)
+        _refuse_unknown(frame_ids, held)
+        again = tuple(one for one, stored in held.items() if stored)
+        resolve_letters(session, again, DeadLetterResolution.RETRIED, resolved_by=by)
+        queue_again(session, again)
+    return Decided(again, tuple(one for one, stored in held.items() if not stored))
+
+
+def discard_dead_letters(sessions: Sessions, frame_ids: Sequence[UUID] | None, *, by: str) -> Decided:
+    """Close the letters of these frames, or all: they stay failed, and their bytes go when they are old enough.
+
+    Raises:
+        NotFound: a frame has no open letter; nothing was changed.
+        StorageUnavailable: the database does not answer; nothing was changed.
+
+    """
+    with transaction(sessions) as session:
+        held = lock_open_letters(session, frame_ids)
+        _refuse_unknown(frame_ids, held)
+        resolve_letters(session, list(held), DeadLetterResolution.DISCARDED, resolved_by=by)
+    return Decided(tuple(held))
+
+
+def _refuse_unknown(frame_ids: Sequence[UUID] | None, held: dict[UUID, bool]) -> None:
+    unknown = [one for one in frame_ids or () if one not in held]
+    if unknown:
+        raise NotFound(
+            f"No open dead letter of frame {', '.join(map(str, unknown))}.",
+            cure="'gistline dead-letters list' shows those that are open.",
+        )
