@@ -7,6 +7,7 @@ fetched, decoded, looked at and committed before the next one is taken. It drops
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
@@ -27,6 +28,7 @@ from workers.__main__ import set_up_logging
 
 TASK = "benchmarks.look_at_one_frame"
 QUEUE = "naive"
+RETRY_S = 0.005
 
 
 def naive_app(redis: RedisSettings) -> Celery:
@@ -52,17 +54,17 @@ def send(app: Celery, ids: Sequence[UUID]) -> None:
 
 def look_at_one(frame_id: UUID, sessions: Sessions, store: FrameStore, settings: Settings, serving: Serving) -> None:
     """Everything about one frame in one transaction."""
-    rules, token = settings.verdict, uuid4()
+    rules, lease = settings.verdict, Lease(uuid4(), settings.fleet.lease_s)
     with transaction(sessions) as session:
-        claimed = claim_fresh(session, Lease(token, settings.fleet.lease_s), limit=1, ids=[frame_id])
-        if not claimed:  # a message that came twice
-            return
+        claimed = claim_fresh(session, lease, limit=1, ids=[frame_id])
+        while not claimed:  # a sweep that rings for it holds the row for a moment, and no other message will come
+            time.sleep(RETRY_S)
+            claimed = claim_fresh(session, lease, limit=1, ids=[frame_id])
         (frame,) = claimed
         (seen,) = serving.detector.detect([decode(store.get(frame.sha256), settings.frames)])
         ranked = [(one, severity(one.label, rules)) for one in seen]
-        finish(
-            session, [Outcome.inspected(frame.id, decide(seen, rules), ranked)], token=token, measure=serving.measure
-        )
+        outcome = Outcome.inspected(frame.id, decide(seen, rules), ranked)
+        finish(session, [outcome], token=lease.token, measure=serving.measure)
 
 
 def main() -> None:
