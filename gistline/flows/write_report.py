@@ -17,6 +17,7 @@ from gistline.domain import ImageSize, ReportId
 from gistline.errors import BudgetTooSmall, GistlineError, SettingsError, WriterFailed
 from gistline.findings.grouping import group_findings
 from gistline.reports.answer import Attempt, Writer, WrittenReport, read_report
+from gistline.reports.check import check, with_unsupported
 from gistline.reports.offline import quiet_report
 from gistline.reports.prompt import Prompt, WindowData, build_prompt, instructions
 from gistline.reports.tokens import TokenCounter, ceiling
@@ -164,7 +165,7 @@ def _store(case: _Case, prompt: Prompt | None, body: str) -> ReportId:
             window_id=case.window.window_id,
             writer=writer.name if prompt else NOBODY,
             model=writer.model,
-            body=body,
+            body=with_unsupported(body, check(body, case.data)),
             totals=case.data.totals.as_json() | ({"packing": prompt.account} if prompt else {}),
             token_budget=tools.settings.token_budget,
             prompt_tokens=tools.tokens.estimate(prompt.text) if prompt else 0,

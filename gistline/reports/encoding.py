@@ -64,7 +64,12 @@ class CodedGroup:
 
 def name(text: str) -> str:
     """Write a name so that it stays within its line: as it is when plain, else as a JSON string."""
-    return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    return text if _PLAIN.fullmatch(text) else "".join(map(_visible, json.dumps(text, ensure_ascii=False)))
+
+
+def _visible(character: str) -> str:
+    """Escapes what ends lines or turns the reading direction without being seen, such as U+2028 and U+202E."""
+    return character if character.isprintable() else json.dumps(character)[1:-1]
 
 
 def percent(share: float) -> int:

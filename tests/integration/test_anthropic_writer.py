@@ -12,7 +12,8 @@ from pydantic import SecretStr
 from gistline.domain import TokenUsage
 from gistline.errors import SettingsError, WriterFailed, WriterRefused
 from gistline.reports.answer import CUT_OFF, Attempt, Outcome
-from gistline.reports.offline import OfflineWriter
+from gistline.reports.check import check
+from gistline.reports.offline import OfflineWriter, compose
 from gistline.reports.prompt import Prompt, build_prompt
 from gistline.reports.tokens import ceiling
 from gistline.reports.writer import AnthropicWriter, open_writer
@@ -130,6 +131,17 @@ def test_the_wait_that_the_api_asks_for_is_handed_on(
     with pytest.raises(WriterFailed) as caught:
         writer.write(prompt, book=booked.append)
     assert caught.value.retry_after_s == seconds
+
+
+@pytest.mark.parametrize("lie", ["99 x `open` on `cam-0`.", "`cam-9` is worst.", "`cam-0`: since 09:59:59."])
+def test_a_lying_model_is_caught(
+    lie: str, server: MessagesServer, writer: AnthropicWriter, booked: list[Attempt], prompt: Prompt
+) -> None:
+    true = compose(prompt.data)
+    server.script(Reply(text=f"{true}\n\n{lie}"), Reply(text=true))
+    found = check(writer.write(prompt, book=booked.append).body, prompt.data)
+    assert [one.sentence for one in found] == [lie]
+    assert check(writer.write(prompt, book=booked.append).body, prompt.data) == ()
 
 
 def test_output_cut_off_is_paid_and_the_report_says_so(
