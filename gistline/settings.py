@@ -177,7 +177,7 @@ class FleetSettings(Section):
     fill_ms: float = knob(
         5.0, "Longest that a batch which is not full waits for more while another runs.", unit="ms", ge=0, le=1_000
     )
-    drain_s: float = knob(3.0, "Longest that one message keeps a worker busy.", unit="s", ge=0.1, le=10)
+    drain_s: float = knob(5.0, "Longest that one message keeps a worker busy.", unit="s", ge=0.1, le=10)
     lease_s: float = knob(60.0, "A claimed frame not finished within this is given to another.", unit="s", ge=1, le=900)
     max_attempts: int = knob(2, "A frame whose worker died or failed this often is failed.", ge=1, le=20)
     retry_backoff_s: float = knob(2.0, "Wait before the second attempt; doubles each time.", unit="s", ge=0, le=600)
