@@ -9,28 +9,56 @@ strict: a number of unknown kind, and a name in backticks that the window does n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gistline.reports.facts import Facts, Scope
 from gistline.reports.prompt import WindowData
 
 _SENTENCE = re.compile(r"(?<=[.!?])\**\s+|\n+")
-_CLAUSE = re.compile(r"[,;]\s+")
+_CLAUSE = re.compile(r"[,;:]\s+|\s+and\s+|[()]")
 _TIME = re.compile(
-    r"(?:(?P<before>from|since|to|until)\s+)?(?:\d{4}-\d\d-\d\d\s+)?\b(?P<time>\d{1,2}:\d\d(?::\d\d)?)\b", re.I
+    r"(?:(?P<before>from|since|first(?: \w+)? at|to|until|last(?: \w+)? at)\s+)?"
+    r"(?:\d{4}-\d\d-\d\d\s+)?\b(?P<time>\d{1,2}:\d\d(?::\d\d)?)\b",
+    re.IGNORECASE,
 )
 _DATE = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 _NUMBER = re.compile(
-    r"(?P<before>\bseverity|\bx|\by|\bup to|\bhighest|\bmean|\baverage)?[\s:]*"
-    r"(?<![\w.])(?P<number>\d+(?:[.,]\d+)*)\s*(?P<unit>%|(?:to )?re-inspect|[^\W\d_]+)?",
+    r"(?P<before>\bseverity|\bx|\by|\bup to|\bhighest|\bmean|\baverage|\bof)?(?: confidence| the| all)*[\s:]*"
+    r"(?<![\w.])(?P<number>\d+(?:[.,]\d+)*)\s*(?P<unit>%|(?:to )?re-inspect|(?!of\b)[^\W\d_]+)?",
     re.IGNORECASE,
 )
-_CODE = re.compile(r"`([^`]*)`")
+_CODE = re.compile(r"`([^`\n]*)`")
+_PRIVATE = re.compile("[\ue000-\uf8ff]")
+"""Characters that stand for names in backticks while a text is cut, so that no name is cut or read."""
 _LIST_ITEM = re.compile(r"^\s*\d+[.)]\s+")
 _FRAMES = {"frame": "frames", "ng": "ng", "failed": "failed", "expired": "expired", "inspected": "inspected"}
 _SECONDS = {"s": 1, "second": 1, "seconds": 1, "min": 60, "minute": 60, "minutes": 60, "h": 3600, "hour": 3600}
-_COUNTED = {"", "x", "finding", "findings", "on", "and", "of", "in", "at", "each", "from", "with", "all", "were", "was"}
+_COUNTED = {
+    "",
+    "x",
+    "defect",
+    "defects",
+    "times",
+    "across",
+    "are",
+    "is",
+    "have",
+    "has",
+    "finding",
+    "findings",
+    "on",
+    "and",
+    "of",
+    "in",
+    "at",
+    "each",
+    "from",
+    "with",
+    "all",
+    "were",
+    "was",
+}
 """Words behind a number that leave it a count of findings."""
 
 
@@ -44,11 +72,20 @@ class Unsupported:
 
 def check(body: str, data: WindowData) -> tuple[Unsupported, ...]:
     """What ``body`` says that ``data`` does not support, in the order of the text; empty when all is traced."""
-    facts = Facts(data)
+    facts, text = Facts(data), _PRIVATE.sub(" ", body)
+    codes = dict.fromkeys(_CODE.findall(text))
+    names = {chr(0xE000 + place): code for place, code in enumerate(codes) if place < 0x1900}
+    masks = {code: mask for mask, code in names.items()}
+    text = _CODE.sub(lambda match: masks.get(match[1], match[0]), text)
+
+    def readable(part: str) -> str:
+        return " ".join(_PRIVATE.sub(lambda match: f"`{names[match[0]]}`", part).split())
+
     found = []
-    for line in body.splitlines():
+    for line in text.splitlines():
         for sentence in _SENTENCE.split(_LIST_ITEM.sub("", line)):
-            found += [Unsupported(said, sentence.strip()) for said in _Reading(facts).sentence(sentence)]
+            said = _Reading(facts, names).sentence(sentence)
+            found += [Unsupported(readable(part), readable(sentence)) for part in said]
     return tuple(dict.fromkeys(found))
 
 
@@ -63,8 +100,9 @@ def with_unsupported(body: str, found: tuple[Unsupported, ...]) -> str:
 class _Reading:
     """One sentence on its way through its clauses."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, names: Mapping[str, str]) -> None:
         self._facts = facts
+        self._names = names
         self._cameras: frozenset[str] = frozenset()
         self._labels: frozenset[str] = frozenset()
 
@@ -75,8 +113,8 @@ class _Reading:
     def _clause(self, clause: str) -> Iterator[str]:
         known = {" ".join(name.replace("`", " ").split()): name for name in self._facts.cameras | self._facts.labels}
         line = " ".join(self._facts.data.line.replace("`", " ").split())
-        named = _CODE.findall(clause)
-        rest = _CODE.sub(" ", clause)
+        named = [self._names[mask] for mask in _PRIVATE.findall(clause)]
+        rest = _PRIVATE.sub(" ", clause)
         for shown in sorted(known, key=len, reverse=True):
             if (
                 re.search(r"[^\W\d_]", shown)
@@ -99,9 +137,9 @@ class _Reading:
 
     def _time(self, match: re.Match[str], scope: Scope) -> bool:
         data, before, said = self._facts.data, (match["before"] or "").lower(), match["time"]
-        if before in {"from", "since"}:
+        if before in {"from", "since"} or before.startswith("first"):
             true, edge = self._facts.first(scope), data.starts_at
-        elif before in {"to", "until"}:
+        elif before in {"to", "until"} or before.startswith("last"):
             true, edge = self._facts.last(scope), data.ends_at
         else:
             return any(time.startswith(said.zfill(5)) for time in self._facts.times(scope))
@@ -126,6 +164,8 @@ class _Reading:
             return facts.pixels(scope, before if before in {"x", "y"} else "")
         if before == "severity":
             return facts.severities(scope)
+        if before == "of" and unit in {"finding", "findings"}:
+            return {facts.count(Scope()), facts.count(Scope(cameras=scope.cameras))}
         return self._counted(unit, scope)
 
     def _counted(self, unit: str, scope: Scope) -> set[int]:

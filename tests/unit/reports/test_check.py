@@ -18,6 +18,17 @@ TRUE = (
     "The first `open` on `cam-0` was seen at 08:00:39.",
     "From 08:00 to 08:15 UTC 120 frames were inspected.",
     "Not inspected: 1 failed, 0 expired.",
+    "`cam-0` leads with 8 findings: 7 `open` and 1 `short`.",
+    "There were 7 `open` defects on `cam-0` between 08:00:39 and 08:05:12.",
+    "Of 24 findings, 8 are on `cam-0`, 8 on `cam-1` and 8 on `cam-2`.",
+    "`cam-1` shows 7 `spur` findings, the surest at 91%.",
+    "The line saw 24 findings in 120 frames (5 NG).",
+    "7 of the 24 findings are `open`, all on `cam-0`.",
+    "`open` (7) and `spur` (7) are most frequent.",
+    "| `cam-0` | 7 | `open` |",
+    "4 `short` across 3 cameras.",
+    "`cam-0` and `cam-1` have 8 findings each.",
+    "`cam-2` had 2 `short` (from 08:01:05) and 6 `pin-hole` (from 08:00:26).",
     "Nothing else stands out.",
 )
 
@@ -69,6 +80,29 @@ def lies(seed: int) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("group", DATA.groups, ids=lambda group: f"{group.camera}-{group.label}")
 def test_the_statements_that_the_lies_are_made_from_are_true(group: FindingGroup) -> None:
     assert check(statement(group), DATA) == ()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "`cam-0` leads with 9 findings: 7 `open` and 1 `short`.",
+        "7 of the 24 findings are `short`.",
+        "`open` (6) and `spur` (7) are most frequent.",
+        "| `cam-1` | 7 | `open` |",
+        "There were 7 `open` defects on `cam-0` between 08:00:39 and 08:05:19.",
+        "`cam-2`: 6 `spur`.",
+        "24 findings in 121 frames.",
+        "`cam-1`: 7 x `spur`, mean confidence 91%.",
+        "First at 08:05:12 on `cam-0`.",
+        "`cam-0` from 08:05:12 to 08:00:39.",
+        "cam-0: 7 scratch findings.",
+        "Line 1 ran 30 minutes.",
+        "`open` on `cam-0` at 08:00:13.",
+        "`spur`: severity 3.",
+    ],
+)
+def test_lies_in_prose_are_caught(said: str) -> None:
+    assert check(said, DATA) != ()
 
 
 @pytest.mark.parametrize("seed", range(12))
