@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api import costs, findings, frames, health, problems, reports
+from api.admission import Gauge
 from api.deps import Services
 from gistline.dispatch import CelerySender, Dispatcher
 from gistline.frames.store import open_store
@@ -29,6 +30,7 @@ def create_app(settings: Settings, *, dispatcher: Dispatcher | None = None) -> F
         sender = CelerySender(settings.redis, settings.fleet) if dispatcher is None else dispatcher
         sessions = open_database(settings.database)
         try:
+            app.state.gauge = Gauge()
             app.state.services = Services(settings, sessions, open_store(settings), sender)
             yield
         finally:

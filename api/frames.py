@@ -8,6 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
+from api.admission import PlaceHeld
 from api.bodies import MULTIPART, read_images
 from api.deps import CameraOf, ServicesOf
 from api.findings import finding_answers
@@ -32,7 +33,7 @@ _PARTS: dict[str, Any] = {
 BODY = {"requestBody": {"required": True, "content": {"image/*": _BYTES, MULTIPART: _PARTS}}}
 
 
-@router.post("", status_code=202, openapi_extra=BODY)
+@router.post("", status_code=202, openapi_extra=BODY, dependencies=[PlaceHeld])
 async def submit(
     request: Request, camera: CameraOf, services: ServicesOf, fields: Annotated[FrameFields, Query()]
 ) -> AcceptedFrames:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from gistline.errors import GistlineError, RequestRejected
+from gistline.errors import FleetBusy, GistlineError, RequestRejected
 
 MEDIA_TYPE = "application/problem+json"
 FIELDS = "See /docs for the fields and their bounds."
@@ -70,7 +70,7 @@ async def answer(request: Request, error: Exception) -> Response:
         return problem(RequestRejected(explain(error.errors()), cure=FIELDS))
     if isinstance(error, HTTPException):
         return _of_routing(request, error)
-    if isinstance(error, GistlineError) and error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+    if isinstance(error, FleetBusy) or (isinstance(error, GistlineError) and error.status_code < 500):
         return problem(error)
     return _of_ours(request, error)
 
@@ -79,7 +79,7 @@ def problem(error: GistlineError) -> Response:
     """Response to an error of ours."""
     headers = {"WWW-Authenticate": "Bearer"} if error.status_code == HTTPStatus.UNAUTHORIZED else {}
     if error.retryable:
-        headers["Retry-After"] = "1"
+        headers["Retry-After"] = str(error.retry_after_s if isinstance(error, FleetBusy) else 1)
     return JSONResponse(content_of(error), error.status_code, headers, MEDIA_TYPE)
 
 

@@ -43,6 +43,9 @@ class FrameFields(BaseModel):
     captured_at: Moment | None = Field(None, description="When it was taken (RFC 3339); else when it was accepted.")
     part_number: Name | None = Field(None, description="The part that it shows.")
     line: Name | None = Field(None, description="Production line; refused unless it is the camera's own.")
+    deadline_s: int | None = Field(
+        None, ge=1, le=604_800, description="Seconds after which the frame expires unless it was inspected."
+    )
 
 
 class Answer(BaseModel):

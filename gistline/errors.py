@@ -116,6 +116,25 @@ class StorageUnavailable(GistlineError):
     title = "Storage unavailable"
 
 
+class FleetBusy(GistlineError):
+    """More waits than may; nothing was accepted. ``retry_after_s`` is when to try again, in seconds."""
+
+    status_code = 429
+    retryable = True
+    title = "Fleet busy"
+
+    def __init__(self, message: str, *, cure: str = "", retry_after_s: int = 1, **ids: object) -> None:
+        super().__init__(message, cure=cure, **ids)
+        self.retry_after_s = retry_after_s
+
+
+class StorageFull(FleetBusy):
+    """The frame store's disk is nearly full; nothing was accepted."""
+
+    status_code = 507
+    title = "Storage full"
+
+
 class BudgetTooSmall(GistlineError):
     """Not even the totals of a window fit into its token budget."""
 

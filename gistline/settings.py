@@ -223,6 +223,29 @@ class ApiSettings(Section):
     clock_skew_s: int = knob(300, "How far captured_at may lie ahead of this clock.", unit="s", ge=0, le=86_400)
 
 
+class PressureSettings(Section):
+    """What may wait before the API answers 429 with Retry-After."""
+
+    max_depth: int = knob(
+        20_000,
+        "Frames that may wait. Beyond, cameras are refused that hold their share of them; at twice this, all are.",
+        unit="frames",
+        ge=1,
+        le=10_000_000,
+    )
+    max_camera_depth: int = knob(10_000, "Frames of one camera that may wait.", unit="frames", ge=1, le=10_000_000)
+    max_age_s: float = knob(
+        600.0, "How long the oldest frame may have waited; 0 is no limit.", unit="s", ge=0, le=604_800
+    )
+    refresh_s: float = knob(0.5, "How old the reading of the queue may be.", unit="s", ge=0, le=60)
+    min_free_bytes: int = knob(
+        500_000_000, "Space kept free where frames are stored; with less the API answers 507.", unit="bytes", ge=0
+    )
+    max_arriving_bytes: int = knob(
+        400_000_000, "Bytes of request bodies that one API process takes in at once.", unit="bytes", ge=1_000_000
+    )
+
+
 class ReportSettings(Section):
     """Windows, budgets and the writer."""
 
@@ -272,6 +295,7 @@ class Settings(BaseSettings):
     verdict: VerdictSettings = VerdictSettings()
     fleet: FleetSettings = FleetSettings()
     api: ApiSettings = ApiSettings()
+    pressure: PressureSettings = PressureSettings()
     reports: ReportSettings = ReportSettings()
 
     @classmethod

@@ -15,7 +15,6 @@ from gistline.flows.revoke_camera import revoke_camera
 from gistline.storage.cameras import NORMAL, list_cameras, set_priority
 from gistline.storage.session import transaction
 
-
 PRIORITY = click.IntRange(0, 9)
 
 

@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from gistline.cli.invocation import settings_of
 from gistline.cli.output import console, print_json
 from gistline.domain import FINAL_STATES
-from gistline.errors import GistlineError, RequestRejected, StorageUnavailable
+from gistline.errors import FleetBusy, GistlineError, RequestRejected, StorageUnavailable
 from gistline.settings import Settings
 
 FILES_A_REQUEST = 16
@@ -25,6 +25,8 @@ TIMEOUT_S = 120.0
 POLL_S = 0.2
 ATTEMPTS = 4
 """A request is repeated after a lost answer or a 503; its frame keys keep the frames from being doubled."""
+PATIENCE_S = 600.0
+"""How long a request is repeated that the API puts off (429, 507), each time after the pause that it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,15 @@ class Client:
         Raises:
             RequestRejected: the API refused it; its reason and cure.
             StorageUnavailable: the API does not answer, or cannot store at the moment.
+            FleetBusy: it put the request off for ten minutes.
 
         """
         error: GistlineError | None = None
-        for attempt in range(ATTEMPTS):
-            time.sleep(attempt)
+        patient_until = time.monotonic() + PATIENCE_S
+        attempt = 0
+        while attempt < ATTEMPTS:
+            time.sleep(error.retry_after_s if isinstance(error, FleetBusy) else attempt)
+            attempt += not (isinstance(error, FleetBusy) and time.monotonic() < patient_until)
             try:
                 answer = self.http.request(method, path, **content)
             except httpx2.TransportError as failure:
@@ -120,6 +126,9 @@ def _refusal(answer: httpx2.Response) -> GistlineError:
         message, cure = str(said["detail"]), str(said["cure"])
     except (ValueError, KeyError, TypeError):
         message, cure = f"{answer.url} answered {answer.status_code}.", "Is --url the address of a Gistline API?"
+    if answer.status_code in {httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.INSUFFICIENT_STORAGE}:
+        pause = answer.headers.get("retry-after", "")
+        return FleetBusy(message, cure=cure, retry_after_s=int(pause) if pause.isdecimal() else 1)
     kind = StorageUnavailable if answer.status_code == httpx2.codes.SERVICE_UNAVAILABLE else RequestRejected
     return kind(message, cure=cure)
 

@@ -32,7 +32,8 @@ class Submitted:
 
     ``frame_key`` names the frame for the camera, so that sending it twice makes one frame; without it every call makes
     a new one. ``captured_at`` is timezone-aware, by default the moment of acceptance. ``line`` is only compared with
-    the camera's own. ``traceparent`` (W3C trace context) links the frame's inspection to the caller's trace.
+    the camera's own. ``deadline_s`` is after how many seconds nobody needs the verdict any more, by default
+    ``frames.deadline_s``. ``traceparent`` (W3C trace context) links the frame's inspection to the caller's trace.
     """
 
     data: bytes
@@ -40,6 +41,7 @@ class Submitted:
     captured_at: datetime | None = None
     part_number: str | None = None
     line: str | None = None
+    deadline_s: int | None = None
     traceparent: str | None = None
 
 
@@ -110,6 +112,7 @@ def _check(index: int, image: Submitted, camera: CameraIdentity, settings: Setti
         height=facts.height,
         captured_at=image.captured_at,
         traceparent=image.traceparent,
+        deadline_s=image.deadline_s or settings.frames.deadline_s,
     )
     return _Checked(image.data, row, image.frame_key is not None)
 
@@ -155,7 +158,6 @@ def _save(
     inserted = insert_frames(
         session,
         [one.row for one in checked if fresh.get(one.row.idempotency_key) is one],
-        deadline_s=settings.frames.deadline_s,
         fair_rate=settings.fleet.fair_rate,
     )
     beaten = find_known(session, camera_id, {key for key, one in fresh.items() if one.row.id not in inserted})

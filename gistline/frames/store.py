@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -70,6 +71,10 @@ class FrameStore(Protocol):
 
     def check(self) -> None:
         """Write and remove a probe."""
+        ...
+
+    def free_bytes(self) -> int | None:
+        """Space that is left; None where there is no end to it."""
         ...
 
 
@@ -153,6 +158,11 @@ class LocalFrames(_Objects):
         """Write and sync."""
         self.put_many({sha256: data})
 
+    def free_bytes(self) -> int:
+        """Space for whoever runs this process, on the disk that holds the folder."""
+        with _explained():
+            return shutil.disk_usage(self._root).free
+
     def put_many(self, images: Mapping[str, bytes]) -> None:
         """All are written before the first is synced: the file system then commits them together."""
         with _explained():
@@ -188,6 +198,9 @@ class LocalFrames(_Objects):
 
 class S3Frames(_Objects):
     """A bucket of Amazon S3 or of a server that speaks its protocol."""
+
+    def free_bytes(self) -> None:
+        """A bucket has no end."""
 
     def put(self, sha256: str, data: bytes) -> None:
         """Upload."""

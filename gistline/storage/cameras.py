@@ -24,11 +24,12 @@ _KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}")
 
 @dataclass(frozen=True, slots=True)
 class CameraIdentity:
-    """Who sends: the camera that a key belongs to, and its production line."""
+    """Who sends: the camera that a key belongs to, its production line, and how urgent its frames are (0 first)."""
 
     id: int
     name: str
     line: str
+    priority: int = NORMAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def insert_camera(session: Session, name: str, line: str, priority: int = NORMAL
     found = session.scalar(statement)
     if found is None:
         raise Conflict(f"There is a camera {name!r} already.", cure="Take another name, or make it a new key.")
-    return CameraIdentity(found, name, line)
+    return CameraIdentity(found, name, line, priority)
 
 
 def insert_key(session: Session, camera_id: int) -> str:
@@ -136,8 +137,8 @@ def authenticate(session: Session, key: str) -> CameraIdentity:
     return CameraIdentity(*row)
 
 
-def _identity() -> Select[int, str, str]:
-    return select(Camera.id, Camera.name, Camera.line)
+def _identity() -> Select[int, str, str, int]:
+    return select(Camera.id, Camera.name, Camera.line, Camera.priority)
 
 
 def _digest(key: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import (
@@ -20,7 +20,6 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
-    null,
     select,
     text,
     true,
@@ -54,6 +53,8 @@ class NewFrame:
     height: int
     captured_at: datetime | None
     traceparent: str | None
+    deadline_s: int = 0
+    """Seconds after which the frame expires unless it was inspected; 0 never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +95,12 @@ def find_known(session: Session, camera_id: int, keys: Collection[str]) -> dict[
     return {row.idempotency_key: KnownFrame(*row) for row in session.execute(statement)}
 
 
-def insert_frames(
-    session: Session, frames: Sequence[NewFrame], *, deadline_s: int = 0, fair_rate: float = 10.0
-) -> set[UUID]:
+def insert_frames(session: Session, frames: Sequence[NewFrame], *, fair_rate: float = 10.0) -> set[UUID]:
     """Insert pending frames of one camera in one statement, rung now, and count them; returns the ids of the new keys.
 
-    A key that another transaction is inserting is waited for. ``deadline_s`` above 0 lets a frame expire. The frames
-    take places in the queue ``1 / fair_rate`` seconds apart, behind those of the same camera that still wait: a camera
-    that sends faster than ``fair_rate`` frames/s for long queues behind itself, not before the others.
+    A key that another transaction is inserting is waited for. The frames take places in the queue ``1 / fair_rate``
+    seconds apart, behind those of the same camera that still wait: a camera that sends faster than ``fair_rate``
+    frames/s for long queues behind itself, not before the others.
     """
     if not frames:
         return set()
@@ -117,9 +116,9 @@ def insert_frames(
         "priority": camera.c.priority,
         "queue_at": func.greatest(func.now(), camera.c.last_place) + place,
         "sent_at": func.now(),
-        "expires_at": func.now() + timedelta(seconds=deadline_s) if deadline_s else null(),
+        "expires_at": func.now() + func.make_interval(0, 0, 0, 0, 0, 0, func.nullif(new.c.deadline_s, 0)),
     }
-    given = [column for column in new.c if column.key not in {"captured", "place"}]
+    given = [column for column in new.c if column.key not in {"captured", "place", "deadline_s"}]
     rows = select(*given, *fixed.values()).select_from(new.join(camera, true()))
     into = insert(FrameRow).from_select([column.key for column in given] + list(fixed), rows)
     unseen = into.on_conflict_do_nothing(index_elements=["camera_id", "idempotency_key"]).returning(FrameRow.id)
@@ -139,7 +138,7 @@ def _last_place(camera_id: int) -> Label[datetime]:
 def _columns(frames: Sequence[NewFrame], *, order: Sequence[UUID]) -> TableValuedAlias:
     place = {one: number for number, one in enumerate(order, start=1)}
     texts = ("line", "part_number", "idempotency_key", "sha256", "media_type", "traceparent")
-    numbers = ("byte_count", "width", "height")
+    numbers = ("byte_count", "width", "height", "deadline_s")
     return unnested(
         id=(Uuid(), [one.id for one in frames]),
         captured=(DateTime(timezone=True), [one.captured_at for one in frames]),

@@ -191,5 +191,11 @@ def test_the_description_names_every_route(camera: httpx2.Client) -> None:
     described = camera.get("/openapi.json").json()
     post = described["paths"]["/v1/frames"]["post"]
     assert set(post["requestBody"]["content"]) == {"image/*", "multipart/form-data"}
-    assert {field["name"] for field in post["parameters"]} == {"frame_key", "captured_at", "part_number", "line"}
+    assert {field["name"] for field in post["parameters"]} == {
+        "frame_key",
+        "captured_at",
+        "part_number",
+        "line",
+        "deadline_s",
+    }
     assert post["security"] == [{"HTTPBearer": []}]

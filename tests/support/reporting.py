@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from gistline.domain import Box, Finding, FrameCounts, FrameId, FrameState, VerdictKind
@@ -102,11 +102,11 @@ def add_frame(
             width=640,
             height=640,
             captured_at=finished_at - timedelta(seconds=2),
-            state=state,
-            finished_at=finished_at,
         )
     )
     session.flush()
+    end = update(FrameRow).where(FrameRow.id == frame_id)  # a frame begins as pending
+    session.execute(end.values(state=state, finished_at=finished_at))
     if state is FrameState.INSPECTED:
         _inspect(session, frame_id, labels)
     return frame_id
