@@ -140,8 +140,8 @@ class Bench:
         with self.crew.stopped():
             ids = self._submit(frames, NullDispatcher())
             app = naive_app(self.rig.settings.redis)
-            # Not stopped meanwhile: Redis hands a message to whoever waits for one, and a process that was stopped for
-            # longer than its time-out throws it away. The fleet's sweep finds such frames; nothing finds them here.
+            # Not stopped meanwhile, in case a pause costs a waiting connection its message: the fleet's sweep would find
+            # such a frame, nothing finds it here.
             began = time.time()
             send(app, ids)
             app.close()
