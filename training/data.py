@@ -25,6 +25,8 @@ SIDE = 640
 MOST_BOXES = 24
 HELD_OUT_BOARDS = ("44000", "50600", "92000")
 """Boards of ``trainval`` that no training shows while a recipe is being chosen: 211 of its 1,000 pictures."""
+CORNER = 0.5
+"""DeepPCB's boxes name the pixels that hold their corners; in picture coordinates those lie half a pixel further on."""
 PLANTED_SEED = 6_000_000
 TRAIN_BOARDS_SEED = 1_000_000
 TEST_BOARDS_SEED = 9_000_000
@@ -51,6 +53,10 @@ class Pictures:
             rows = [(int(c), b) for c, b in zip(classes, boxes, strict=True) if c >= 0]
             answer.append([(c, (float(b[0]), float(b[1]), float(b[2] - b[0]), float(b[3] - b[1]))) for c, b in rows])
         return answer
+
+    def moved(self, by: float) -> Pictures:
+        """The same pictures, their boxes moved ``by`` pixels right and down."""
+        return Pictures(self.images, self.boxes + np.float32(by) * (self.classes >= 0)[..., None], self.classes)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,8 +181,13 @@ def _frayed(rng: np.random.Generator, change: NDArray[np.uint8]) -> NDArray[np.b
 def prepare(
     deeppcb: Path, *, boards: int, copies: int, held_out: Collection[str] = HELD_OUT_BOARDS
 ) -> dict[str, Pictures]:
-    """Everything that a run needs: three pools to train on, two sets to look at."""
+    """Everything that a run needs: three pools to train on, two sets to look at.
+
+    DeepPCB's boxes are trained on in picture coordinates, or every flip would move them by a pixel against the picture;
+    ``ExportedDetector`` answers in DeepPCB's own again.
+    """
     train, held = hold_out(deeppcb, held_out)
+    train = train.moved(CORNER)
     return {
         "real-train": train,
         "planted-train": plant_more(train, copies),

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from training.data import CORNER
+
 FIRST_STRIDE = 8
 
 
@@ -253,13 +255,16 @@ def expected_sides(distances: Tensor, reg_max: int) -> Tensor:
 
 
 class ExportedDetector(nn.Module):
-    """What the ONNX file computes: centre, width and height in input pixels, then scores after the sigmoid."""
+    """What the ONNX file computes: centre, width and height in input pixels, then scores after the sigmoid.
+
+    Boxes come out as DeepPCB's labels have them, ``CORNER`` left of and above where turns and flips teach them to lie.
+    """
 
     def __init__(self, detector: Detector, size: tuple[int, int]) -> None:
         super().__init__()
         self.detector = detector
         points, strides = anchor_points(detector.config, size)
-        self.points, self.strides = nn.Buffer(points.T[None].contiguous()), nn.Buffer(strides.T[None].contiguous())
+        self.points, self.strides = nn.Buffer(points.T[None] - CORNER), nn.Buffer(strides.T[None].contiguous())
 
     def forward(self, images: Tensor) -> Tensor:
         distances, logits = self.detector(images)

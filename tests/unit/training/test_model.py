@@ -7,7 +7,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from training.loss import DetectionLoss, assign, overlap  # noqa: E402
-from training.model import CONFIGS, Detector, ExportedDetector, ModelConfig, anchor_points  # noqa: E402
+from training.model import (  # noqa: E402
+    CONFIGS,
+    Detector,
+    ExportedDetector,
+    ModelConfig,
+    anchor_points,
+    expected_sides,
+)
 
 TINY = ModelConfig((8, 8, 16, 16), (1, 1, 1), head_levels=2, head_width=16)
 
@@ -67,3 +74,12 @@ def test_a_few_steps_on_one_picture_lower_the_loss() -> None:
         optimiser.step()
         values.append(total.item())
     assert values[-1] < 0.5 * values[0]
+
+
+def test_boxes_come_out_in_the_labels_own_coordinates() -> None:
+    detector = Detector(TINY).eval()
+    image = torch.rand(1, 3, 64, 64)
+    graph = ExportedDetector(detector, (64, 64))
+    before, after = (expected_sides(detector(image)[0], TINY.reg_max) * graph.strides).split(2, 1)
+    in_picture = anchor_points(TINY, (64, 64))[0].T[None] + (after - before) / 2
+    assert torch.allclose(graph(image)[:, :2], in_picture - 0.5, atol=1e-4)
