@@ -27,6 +27,7 @@ from gistline.settings import (
     FrameSettings,
     Keep,
     PassportSettings,
+    PressureSettings,
     RedisSettings,
     ReportSettings,
     Settings,
@@ -234,6 +235,7 @@ def _settings(
             heartbeat_s=0.5,
         ),
         api=ApiSettings(host=HOST, port=api_port),
+        pressure=PressureSettings(min_free_bytes=0),  # a disk of a few megabytes is filled to its last byte here
         reports=ReportSettings(
             base_url=messages,
             timeout_s=2,
