@@ -140,8 +140,8 @@ class Bench:
         with self.crew.stopped():
             ids = self._submit(frames, NullDispatcher())
             app = naive_app(self.rig.settings.redis)
-            # Not stopped meanwhile, in case a pause costs a waiting connection its message: the fleet's sweep would find
-            # such a frame, nothing finds it here.
+            # Not stopped meanwhile, in case a pause costs a waiting connection its message: the fleet's sweep
+            # would find such a frame, nothing finds it here.
             began = time.time()
             send(app, ids)
             app.close()
