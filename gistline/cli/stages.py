@@ -10,10 +10,8 @@ from rich.table import Table
 
 from gistline.cli.database import database
 from gistline.cli.output import console, print_json
-from gistline.storage.batches import StageSums, stage_sums
+from gistline.storage.batches import STAGES, StageSums, stage_sums
 from gistline.storage.session import transaction
-
-COLUMNS = ("queue", "fetch", "decode", "infer", "post", "commit")
 
 
 @click.command("stages")
@@ -39,10 +37,10 @@ def command(context: click.Context, /, *, minutes: float, as_json: bool) -> None
 
 def _table(found: Sequence[StageSums]) -> Table:
     table = Table("worker", caption="milliseconds a frame; stages of neighbouring batches overlap")
-    for name in ("batches", "frames", "failed", "cameras", *COLUMNS, "longest queue", "commit a batch", "whole batch"):
+    for name in ("batches", "frames", "failed", "cameras", *STAGES, "longest queue", "commit a batch", "whole batch"):
         table.add_column(name, justify="right")
     for one in found:
-        stages = [f"{getattr(one, f'{name}_ms'):.2f}" for name in COLUMNS]
+        stages = [f"{getattr(one, f'{name}_ms'):.2f}" for name in STAGES]
         whole = [f"{one.queue_max_ms:.0f}", f"{one.commit_batch_ms:.1f}", f"{one.total_batch_ms:.0f}"]
         counts = [str(one.batches), str(one.frames), str(one.failed), f"{one.cameras:.1f}"]
         table.add_row(one.worker, *counts, *stages, *whole)

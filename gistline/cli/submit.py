@@ -15,7 +15,7 @@ import httpx2
 from rich.table import Column, Table
 
 from gistline.cli.invocation import settings_of
-from gistline.cli.output import console, print_json
+from gistline.cli.output import console, errors, print_json
 from gistline.domain import FINAL_STATES
 from gistline.errors import FleetBusy, GistlineError, RequestRejected, StorageUnavailable
 from gistline.settings import Settings
@@ -48,6 +48,8 @@ class Client:
         patient_until = time.monotonic() + PATIENCE_S
         attempt = 0
         while attempt < ATTEMPTS:
+            if isinstance(error, FleetBusy):
+                errors().print(f"Again in {error.retry_after_s} s: {error.message}", markup=False)
             time.sleep(error.retry_after_s if isinstance(error, FleetBusy) else attempt)
             attempt += not (isinstance(error, FleetBusy) and time.monotonic() < patient_until)
             try:

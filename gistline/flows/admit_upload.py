@@ -56,7 +56,8 @@ def admit(camera: CameraIdentity, load: QueueLoad, limits: PressureSettings) -> 
     pressure = _pressure(queue, limits)
     if pressure and queue.own * queue.cameras >= queue.total:
         over = max(1, queue.total - limits.max_depth)
-        raise _busy(camera, f"{pressure}, and {queue.own} of them are its own", over, load.drained_per_s)
+        reason = f"{pressure}, and {queue.own} of the {queue.total} that wait before its next one are its own"
+        raise _busy(camera, reason, over, load.drained_per_s)
 
 
 def check_space(store: FrameStore, limits: PressureSettings) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from gistline.domain import DeadLetterResolution
 from gistline.errors import NotFound
 from gistline.storage.dead_letters import lock_open_letters, queue_again, resolve_letters
@@ -31,8 +33,7 @@ def retry_dead_letters(sessions: Sessions, frame_ids: Sequence[UUID] | None, *, 
 
     """
     with transaction(sessions) as session:
-        held = lock_open_letters(session, frame_ids)
-        _refuse_unknown(frame_ids, held)
+        held = _hold(session, frame_ids)
         again = tuple(one for one, stored in held.items() if stored)
         resolve_letters(session, again, DeadLetterResolution.RETRIED, resolved_by=by)
         queue_again(session, again)
@@ -48,16 +49,18 @@ def discard_dead_letters(sessions: Sessions, frame_ids: Sequence[UUID] | None, *
 
     """
     with transaction(sessions) as session:
-        held = lock_open_letters(session, frame_ids)
-        _refuse_unknown(frame_ids, held)
+        held = _hold(session, frame_ids)
         resolve_letters(session, list(held), DeadLetterResolution.DISCARDED, resolved_by=by)
     return Decided(tuple(held))
 
 
-def _refuse_unknown(frame_ids: Sequence[UUID] | None, held: dict[UUID, bool]) -> None:
+def _hold(session: Session, frame_ids: Sequence[UUID] | None) -> dict[UUID, bool]:
+    """Frames with open letters, locked, and whether each has its bytes."""
+    held = lock_open_letters(session, frame_ids)
     unknown = [one for one in frame_ids or () if one not in held]
     if unknown:
         raise NotFound(
             f"No open dead letter of frame {', '.join(map(str, unknown))}.",
             cure="'gistline dead-letters list' shows those that are open.",
         )
+    return held

@@ -10,6 +10,8 @@ from typing import Final
 from gistline.flows.drop_bytes import delete_all
 from gistline.frames.store import FrameStore
 from gistline.settings import FrameSettings
+from gistline.storage.batches import forget_batches
+from gistline.storage.drains import forget_old_drains
 from gistline.storage.frame_bytes import orphans, outlived_bytes, release_bytes
 from gistline.storage.heartbeats import forget_silent
 from gistline.storage.session import Sessions, transaction
@@ -23,12 +25,16 @@ ORPHAN_AGE: Final = timedelta(days=1)
 def prune_frames(sessions: Sessions, store: FrameStore, settings: FrameSettings) -> int:
     """Let go of the bytes of frames that ended ``keep_days`` ago; returns how many. Rows and findings stay.
 
+    Notes about batches and workers that nobody needs any more go as well.
+
     Raises:
         StorageUnavailable: the database or the store does not answer; what was pruned until then stays so.
 
     """
     with transaction(sessions) as session:
         forget_silent(session)
+        forget_old_drains(session)
+        forget_batches(session, keep_days=settings.keep_days)
     pruned = 0
     while True:
         with transaction(sessions) as session:

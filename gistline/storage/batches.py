@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, literal, select
+from sqlalchemy import ColumnElement, delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
@@ -96,6 +96,11 @@ def save_batches(session: Session, notes: Sequence[BatchNote], now: float) -> No
         }
         row = postgres_insert(BatchRow).from_select([*values], select(*values.values()))
         session.execute(row.on_conflict_do_nothing())
+
+
+def forget_batches(session: Session, *, keep_days: int) -> None:
+    """Delete the notes of batches that were claimed ``keep_days`` ago."""
+    session.execute(delete(BatchRow).where(BatchRow.claimed_at < func.now() - timedelta(days=keep_days)))
 
 
 def stage_sums(session: Session, *, minutes: float) -> list[StageSums]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from sqlalchemy import delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
@@ -21,6 +22,11 @@ def ask_to_leave(session: Session, workers: Sequence[str], *, by: str) -> None:
 def is_asked_to_leave(session: Session, worker: str) -> bool:
     """Whether it is to leave, or has left because of that."""
     return session.execute(select(literal(1)).where(DrainRow.worker == worker)).first() is not None
+
+
+def forget_old_drains(session: Session) -> None:
+    """Delete what was asked a day ago: such a worker has left, or nobody waits for it any more."""
+    session.execute(delete(DrainRow).where(DrainRow.asked_at < func.now() - timedelta(days=1)))
 
 
 def forget_drain(session: Session, worker: str) -> None:

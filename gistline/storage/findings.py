@@ -6,15 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import (
-    Double,
-    Integer,
-    String,
-    Uuid,
-    insert,
-    literal,
-    select,
-)
+from sqlalchemy import Double, Integer, String, Uuid, insert, literal, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.orm import Session
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from gistline.flows.inspect_frames import inspect_frames
+from gistline.flows.prune_frames import prune_frames
 from gistline.flows.station import Station
 from gistline.storage.batches import stage_sums
+from gistline.storage.drains import ask_to_leave, is_asked_to_leave
 from gistline.storage.session import transaction
-from gistline.storage.tables import BatchRow
+from gistline.storage.tables import BatchRow, DrainRow
 from tests.support.fleet import Fleet, fleet, fleet_settings
 from tests.support.twin_detector import Order, TwinDetector
 
@@ -73,3 +76,22 @@ def test_notes_that_cannot_be_written_stay_for_later_and_are_written_once(line: 
     station.notes.extend(kept)  # as after a commit whose answer was lost
     station.write_notes()
     assert (noted(line), station.notes) == (1, [])
+
+
+def test_old_notes_and_drains_are_pruned(line: Fleet, station: Station) -> None:
+    line.submit([Order.DEFECT] * 4)
+    inspect_frames((), station)
+    station.write_notes()
+    keep_days = line.settings.frames.keep_days
+    with transaction(line.sessions) as session:
+        ask_to_leave(session, ["detect-1@here"], by="somebody")
+    prune_frames(line.sessions, line.store, line.settings.frames)
+    with transaction(line.sessions) as session:
+        assert is_asked_to_leave(session, "detect-1@here")
+        session.execute(update(BatchRow).values(claimed_at=func.now() - timedelta(days=keep_days, seconds=1)))
+        session.execute(update(DrainRow).values(asked_at=func.now() - timedelta(days=1, seconds=1)))
+    assert noted(line) == 1
+    prune_frames(line.sessions, line.store, line.settings.frames)
+    assert noted(line) == 0
+    with transaction(line.sessions) as session:
+        assert not is_asked_to_leave(session, "detect-1@here")
