@@ -159,7 +159,7 @@ def draw(cases: Sequence[Case], path: Path) -> None:
         area.minorticks_off()
         area.set_xlabel("workers")
         area.grid(visible=True, color="#e4e4e4", linewidth=0.6)
-        area.legend(frameon=False, fontsize=7)
+        area.legend(frameon=False, fontsize=7, ncols=2 if area is cpu else 1)
     figure.savefig(path, metadata={"Date": None})
 
 
