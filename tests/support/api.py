@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from api.__main__ import config
+from api.admission import Gauge
 from api.app import create_app
 from api.deps import Services
 from gistline.dispatch import NullDispatcher
@@ -38,6 +39,7 @@ class RunningApi:
     services: Services
     bells: NullDispatcher
     folder: Path
+    gauge: Gauge
     _key: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -115,7 +117,8 @@ def serving(settings: Settings) -> Iterator[RunningApi]:
         while not server.started and thread.is_alive():
             thread.join(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield RunningApi(f"http://127.0.0.1:{port}", app.state.services, bells, settings.data_dir / "frames")
+        url = f"http://127.0.0.1:{port}"
+        yield RunningApi(url, app.state.services, bells, settings.data_dir / "frames", app.state.gauge)
     finally:
         server.should_exit = True
         thread.join()
