@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 CANDIDATES := python3.12 python3.11 python3.13 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos check bench migrate clean
+.PHONY: help demo up tools test chaos check bench migrate clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -16,6 +16,10 @@ demo: $(VENV)/.installed ## Three simulated cameras through the whole system: ta
 
 up: $(VENV)/.installed ## Servers, API and workers on this machine, until Ctrl-C
 	$(VENV)/bin/gistline up
+
+tools: ## What some tests need beside Python, from Debian: a browser, an MQTT broker (as root; without them those tests skip)
+	@command -v chromium >/dev/null && command -v mosquitto >/dev/null || \
+	  (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium mosquitto >/dev/null)
 
 test: $(VENV)/.installed-dev ## All tests, against a real PostgreSQL, a real Redis and real workers
 	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
