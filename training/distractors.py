@@ -122,4 +122,84 @@ def _patch(rng: np.random.Generator, mask: _Mask) -> None:
     decorate(rng, mask, 1)
 
 
-_PIECES = (_drills, _drills, _drills, _ring, _track, _track, _track, _pad, _patch)
+def _bored_lands(rng: np.random.Generator, mask: _Mask) -> None:
+    """A round hole in the very middle of several lands of one size: drilled, where a pin-hole sits anywhere."""
+    field = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
+    middles = (field >= 6) & (field <= 26) & (field >= cv2.dilate(field, np.ones((31, 31), np.uint8)))
+    count, _, _, centres = cv2.connectedComponentsWithStats(middles.astype(np.uint8))
+    if count < 2:
+        return
+    spots = [(round(float(x)), round(float(y))) for x, y in centres[1:]]
+    rooms = np.array([field[y, x] for x, y in spots])
+    size = rooms[int(rng.integers(len(rooms)))]
+    radius = max(2, round(float(size) * rng.uniform(0.25, 0.65)))
+    for (x, y), room in zip(spots, rooms, strict=True):
+        if abs(room - size) < 1.5 and radius < room - 2:
+            cv2.circle(mask, (x, y), radius, BARE, -1)
+
+
+def _linked_land(rng: np.random.Generator, mask: _Mask) -> None:
+    """A square or round land on bare board, at times drilled, and an even trace from its middle to the next copper."""
+    half = int(rng.integers(7, 22))
+    centre = _spot(rng, mask, on=BARE, room=half + 5.0)
+    if centre is None:
+        return
+    x, y = centre
+    dx, dy = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1)][int(rng.integers(8))]
+    reach = next((n for n in range(1, 140) if _is_copper(mask, x + n * dx, y + n * dy)), 0)
+    if reach and rng.random() < 0.7:
+        width = int(rng.integers(4, min(15, 2 * half)))
+        cv2.line(mask, centre, (x + (reach + 3) * dx, y + (reach + 3) * dy), COPPER, width)
+    if rng.random() < 0.5:
+        cv2.rectangle(mask, (x - half, y - half), (x + half, y + half), COPPER, -1)
+    else:
+        cv2.circle(mask, centre, half, COPPER, -1)
+    if rng.random() < 0.6:
+        cv2.circle(mask, centre, max(2, int(half * rng.uniform(0.25, 0.65))), BARE, -1)
+
+
+def _is_copper(mask: _Mask, x: int, y: int) -> bool:
+    return 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1] and mask[y, x] == COPPER
+
+
+def _thermal(rng: np.random.Generator, mask: _Mask) -> None:
+    """A land within a copper plane, parted from it by a ring that two or four straight spokes bridge."""
+    inner = int(rng.integers(6, 22))
+    outer = inner + int(rng.integers(4, 12))
+    centre = _spot(rng, mask, on=COPPER, room=outer + 3.0)
+    if centre is None:
+        return
+    x, y = centre
+    cv2.circle(mask, centre, outer, BARE, -1)
+    width, slant = int(rng.integers(3, 10)), rng.random() < 0.5
+    axes = [(1, 1), (1, -1)] if slant else [(1, 0), (0, 1)]
+    for dx, dy in axes[: int(rng.integers(1, 3))]:
+        cv2.line(mask, (x - dx * outer, y - dy * outer), (x + dx * outer, y + dy * outer), COPPER, width)
+    cv2.circle(mask, centre, inner, COPPER, -1)
+    if rng.random() < 0.7:
+        cv2.circle(mask, centre, max(2, int(inner * rng.uniform(0.3, 0.7))), BARE, -1)
+
+
+def _lettering(rng: np.random.Generator, mask: _Mask) -> None:
+    """A few signs in copper on bare board, or etched into copper, clear of every edge."""
+    on = _ground(rng)
+    scale, thickness = float(rng.uniform(0.5, 1.8)), int(rng.integers(2, 6))
+    centre = _spot(rng, mask, on=on, room=8 * scale + thickness)
+    if centre is None:
+        return
+    text = "".join(rng.choice(list(_SIGNS), int(rng.integers(1, 6))))
+    signs = np.zeros_like(mask)
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    origin = (centre[0] - width // 2, centre[1] + height // 2)
+    cv2.putText(signs, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thickness)
+    if rng.random() < 0.5:
+        signs = np.ascontiguousarray(np.rot90(signs, int(rng.integers(4))))
+    clear = cv2.distanceTransform(mask if on == COPPER else 255 - mask, cv2.DIST_L2, 3) > 5
+    mask[(signs > 0) & clear] = COPPER - on
+
+
+_SIGNS = "ABCDEFGHKLMNPRSTUVXYZ0123456789+-/"
+_PIECES = (
+    *(_drills, _drills, _drills, _ring, _track, _track, _track, _pad, _patch),
+    *(_bored_lands, _bored_lands, _linked_land, _linked_land, _thermal, _lettering),
+)
