@@ -1,18 +1,20 @@
 """Every knob of the product in one frozen tree; each has a type, a unit, bounds and a sentence.
 
-Sources, strongest first: arguments, environment (``GISTLINE_DETECTION__MIN_CONFIDENCE=0.4``), a TOML file
-(``gistline.toml`` in the working directory, or the path in ``GISTLINE_CONFIG``), the defaults below. Nothing is read at
-import and there is no global instance: a door calls :func:`load_settings` once and hands the tree on.
+Sources, strongest first: arguments, environment (``GISTLINE_DETECTION__MIN_CONFIDENCE=0.4``; the variable of a secret
+may end in ``_FILE`` and name a file that holds it), a TOML file (``gistline.toml`` in the working directory, or the
+path in ``GISTLINE_CONFIG``), the defaults below. Nothing is read at import and there is no global instance: a door
+calls :func:`load_settings` once and hands the tree on.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -22,22 +24,12 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as SourceError
 
 from gistline.errors import SettingsError
+from gistline.settings_base import FILE, Environment, Section, knob, with_password
 
 CONFIG_VARIABLE = "GISTLINE_CONFIG"
 DEFAULT_CONFIG = Path("gistline.toml")
-
-
-def knob(
-    default: Any, sentence: str, *, unit: str = "", ge: float | None = None, le: float | None = None, **more: Any
-) -> Any:
-    """Declare one setting: its default, what it means, its unit and its bounds (both inclusive)."""
-    return Field(default, description=sentence, ge=ge, le=le, json_schema_extra={"unit": unit}, **more)
-
-
-class Section(BaseModel):
-    """A group of settings; unknown names are errors, so that a typo is not silently a default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+SECRET_WORDS = ("key", "url", "password", "token", "authorization")
+"""Settings with these in their name are never shown in an error."""
 
 
 class Keep(StrEnum):
@@ -54,18 +46,24 @@ class DatabaseSettings(Section):
     url: SecretStr = knob(
         SecretStr(""), "SQLAlchemy or libpq URL of your PostgreSQL (14 or later); empty starts the embedded one."
     )
+    password: SecretStr = knob(SecretStr(""), "Password for that URL when it holds none, such as one from a file.")
     pool_size: int = knob(5, "Connections that one process keeps open.", unit="connections", ge=1, le=100)
     connect_timeout_s: int = knob(5, "Wait for a connection before the database counts as down.", unit="s", ge=1, le=60)
     statement_timeout_s: int = knob(30, "Longest that one SQL statement may run.", unit="s", ge=1, le=3600)
+
+    _join = model_validator(mode="before")(with_password)
 
 
 class RedisSettings(Section):
     """Redis: the bell."""
 
     url: SecretStr = knob(SecretStr(""), "URL of your Redis (6.2 or later); empty starts the embedded one.")
+    password: SecretStr = knob(SecretStr(""), "Password for that URL when it holds none, such as one from a file.")
     send_timeout_s: float = knob(1.0, "Socket time-out of a process that only sends.", unit="s", ge=0.1, le=30)
     receive_timeout_s: float = knob(5.0, "Socket time-out of a worker that receives.", unit="s", ge=1, le=60)
     connect_timeout_s: float = knob(2.0, "Longest wait for a connection.", unit="s", ge=0.1, le=30)
+
+    _join = model_validator(mode="before")(with_password)
 
 
 class FrameSettings(Section):
@@ -307,8 +305,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the TOML file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_path())
+        """Arguments, then the environment with the files that it names, then the TOML file."""
+        return init_settings, Environment(settings_cls), TomlConfigSettingsSource(settings_cls, toml_file=config_path())
 
 
 def config_path() -> Path:
@@ -345,7 +343,7 @@ def _refuse_unknown_variables() -> None:
     for variable in os.environ:
         if not variable.startswith("GISTLINE_") or variable in known:
             continue
-        if variable.split("__")[0] not in sections:
+        if variable.removesuffix(FILE).split("__")[0] not in sections | known:
             raise SettingsError(f"{variable} names no setting.", cure="'gistline settings' lists every name.")
 
 
@@ -353,6 +351,8 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         name = ".".join(str(part) for part in problem["loc"])
-        shown = "***" if any(word in name for word in ("key", "url")) else repr(problem.get("input"))
+        given = problem.get("input")
+        hidden = isinstance(given, Mapping) or any(word in name for word in SECRET_WORDS)
+        shown = "***" if hidden else repr(given)
         lines.append(f"{name} = {shown}: {problem['msg']}")
     return "Wrong settings: " + "; ".join(lines) + "."

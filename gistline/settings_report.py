@@ -12,9 +12,10 @@ from typing import Any, Literal, get_args, get_origin
 from annotated_types import Ge, Le
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
+from pydantic_settings import TomlConfigSettingsSource
 
 from gistline.settings import Settings, config_path
+from gistline.settings_base import Environment
 
 MASK = "***"
 
@@ -50,7 +51,7 @@ def describe(settings: Settings, arguments: Mapping[str, Any] | None = None) -> 
     """Every setting in the order of the tree; ``arguments`` are the overrides that ``settings`` was loaded with."""
     sources: dict[Origin, Mapping[str, Any]] = {
         Origin.ARGUMENT: arguments or {},
-        Origin.ENVIRONMENT: EnvSettingsSource(Settings)(),
+        Origin.ENVIRONMENT: Environment(Settings)(),
         Origin.FILE: TomlConfigSettingsSource(Settings, toml_file=config_path())(),
     }
     return [_knob(path, field, raw, sources=sources) for path, field, raw in _leaves(settings)]
