@@ -135,6 +135,13 @@ class StorageFull(FleetBusy):
     title = "Storage full"
 
 
+class LeaseLost(GistlineError):
+    """Another worker has the job by now, so this one stops where it is."""
+
+    status_code = 409
+    title = "Lease lost"
+
+
 class BudgetTooSmall(GistlineError):
     """Not even the totals of a window fit into its token budget."""
 

@@ -19,8 +19,8 @@ from gistline.dispatch import CelerySender, Dispatcher
 from gistline.errors import EngineUnavailable
 from gistline.flows.inspect_frames import inspect_frames
 from gistline.flows.measure_passport import MeasuringTools, OpenModel
+from gistline.flows.report_tools import ReportTools, open_report_tools
 from gistline.flows.station import Inspected, Station, open_station
-from gistline.flows.write_report import ReportTools, open_report_tools
 from gistline.frames.store import FrameStore, open_store
 from gistline.settings import Settings
 from gistline.storage.session import Sessions, close_database, open_database

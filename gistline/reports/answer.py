@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from gistline.domain import TokenUsage
 from gistline.errors import WriterRefused
-from gistline.reports.prompt import Prompt
+from gistline.reports.request import Request
 
 CUT_OFF = "*Cut off at the output limit: set reports.max_output_tokens higher for a whole report.*"
 
@@ -30,7 +30,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One HTTP attempt, as known when it ended. A paid one has ``usage`` and ``answer``, the raw response body."""
+    """One HTTP attempt, as known when it ended. A paid one has ``usage`` and ``answer``, the raw response body.
+
+    ``latency_s`` is the time from sending to the end of the answer, or to giving up; None where nothing was sent.
+    """
 
     outcome: Outcome
     http_status: int | None = None
@@ -38,6 +41,7 @@ class Attempt:
     usage: TokenUsage | None = None
     answer: str | None = None
     error: str | None = None
+    latency_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class WrittenReport:
 
 
 class Writer(Protocol):
-    """Somebody who turns a prompt into a report: the LLM, or its offline twin."""
+    """Somebody who answers requests: the LLM, or its offline twin."""
 
     @property
     def name(self) -> str:
@@ -64,11 +68,11 @@ class Writer(Protocol):
     def simulated(self) -> bool:
         """Whether the tokens and costs are worked out, with nobody billed."""
 
-    def write(self, prompt: Prompt, *, book: Callable[[Attempt], None]) -> WrittenReport:
-        """Write the report; ``book`` is called once for each HTTP attempt, before its answer is read.
+    def write(self, request: Request, *, book: Callable[[Attempt], None]) -> str:
+        """Answer, as a raw response body; ``book`` is called once for each HTTP attempt, before the answer is read.
 
         Raises:
-            WriterFailed: no usable answer; ``retryable`` says whether sending it again may help.
+            WriterFailed: no message came back; ``retryable`` says whether sending it again may help.
 
         """
 

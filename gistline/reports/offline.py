@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from gistline.domain import Finding, FindingGroup, FrameCounts
-from gistline.reports.answer import Attempt, Outcome, WrittenReport, read_report, read_usage
-from gistline.reports.prompt import Prompt, WindowData
+from gistline.reports.answer import Attempt, Outcome, read_usage
+from gistline.reports.prompt import WindowData
+from gistline.reports.request import Request
 from gistline.reports.tokens import TokenCounter
 from gistline.settings import ReportSettings
 
@@ -30,22 +31,22 @@ class OfflineWriter:
         self.model = settings.model
         self._counter = TokenCounter()
 
-    def write(self, prompt: Prompt, *, book: Callable[[Attempt], None]) -> WrittenReport:
-        """Write the report and book it as one attempt; see :class:`Writer`."""
-        body = compose(prompt.data)
+    def write(self, request: Request, *, book: Callable[[Attempt], None]) -> str:
+        """Answer by rule and book it as one attempt; see :class:`Writer`."""
+        body = request.offline()
         answer = json.dumps(
             {
                 "model": self.model,
                 "content": [{"type": "text", "text": body}],
                 "stop_reason": "end_turn",
                 "usage": {
-                    "input_tokens": self._counter.estimate(prompt.text),
+                    "input_tokens": self._counter.estimate(request.text),
                     "output_tokens": self._counter.estimate(body),
                 },
             }
         )
         book(Attempt(Outcome.PAID, usage=read_usage(answer), answer=answer))
-        return read_report(answer)
+        return answer
 
     def close(self) -> None:
         """Nothing to let go of."""

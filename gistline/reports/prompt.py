@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -47,11 +46,6 @@ class Prompt:
     def text(self) -> str:
         """Both texts as one, for counting."""
         return f"{self.system}\n{self.user}"
-
-    @property
-    def sha256(self) -> str:
-        """Digest of both texts, to tell later which prompt an answer belongs to."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
 
     @property
     def account(self) -> dict[str, Any]:

@@ -6,13 +6,15 @@ decided by whoever owns the window.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gistline.errors import SettingsError, WriterFailed, WriterRefused
-from gistline.reports.answer import Attempt, Outcome, Writer, WrittenReport, read_report, read_usage
+from gistline.reports.answer import Attempt, Outcome, Writer, read_usage
 from gistline.reports.offline import OfflineWriter
-from gistline.reports.prompt import Prompt
+from gistline.reports.request import Request
 from gistline.settings import ReportSettings, Settings
 
 if TYPE_CHECKING:
@@ -55,34 +57,41 @@ class AnthropicWriter:
         import anthropic
 
         self.model = settings.model
-        self._max_tokens = settings.max_output_tokens
         self._client = anthropic.Anthropic(
             api_key=key, base_url=settings.base_url or None, timeout=settings.timeout_s, max_retries=0
         )
 
-    def write(self, prompt: Prompt, *, book: Callable[[Attempt], None]) -> WrittenReport:
-        """Send the prompt once and read the answer; see :class:`Writer`."""
+    def write(self, request: Request, *, book: Callable[[Attempt], None]) -> str:
+        """Send the request once; see :class:`Writer`."""
         import anthropic
 
         client = self._client.with_middleware(_booking(book))
         try:
-            response = client.messages.with_raw_response.create(
-                model=self.model,
-                max_tokens=self._max_tokens,
-                system=prompt.system,
-                messages=[{"role": "user", "content": prompt.user}],
-            )
+            response = client.messages.with_raw_response.create(**message_params(request, self.model))
         except anthropic.APIStatusError as error:
             raise _status_failure(error) from error
         except anthropic.APIConnectionError as error:
             raise WriterFailed(f"The Messages API was not reached or broke off: {_cause(error)}.") from error
         if read_usage(response.text()) is None:
             raise WriterFailed("The Messages API answered 200 with a body that is none of its messages.")
-        return read_report(response.text())
+        return response.text()
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def message_params(request: Request, model: str) -> dict[str, Any]:
+    """The body of a request to the Messages API."""
+    params: dict[str, Any] = {
+        "model": model,
+        "max_tokens": request.max_tokens,
+        "system": request.system,
+        "messages": [{"role": "user", "content": request.user}],
+    }
+    if request.schema is not None:
+        params["output_config"] = {"format": {"type": "json_schema", "schema": dict(request.schema)}}
+    return params
 
 
 def _booking(book: Callable[[Attempt], None]) -> Callable[[Any, CallNext], APIResponse[Any]]:
@@ -90,12 +99,14 @@ def _booking(book: Callable[[Attempt], None]) -> Callable[[Any, CallNext], APIRe
     import anthropic
 
     def handle(request: Any, call_next: CallNext) -> APIResponse[Any]:
+        began = time.perf_counter()
         try:
             response = call_next(request)
+            attempt = _answered(response)
         except anthropic.APIConnectionError as error:
-            book(Attempt(_unanswered(error), error=_cause(error)))
+            book(Attempt(_unanswered(error), error=_cause(error), latency_s=time.perf_counter() - began))
             raise
-        book(_answered(response))
+        book(replace(attempt, latency_s=time.perf_counter() - began))
         return response
 
     return handle

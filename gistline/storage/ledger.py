@@ -20,28 +20,29 @@ _OPEN = (AttemptState.SENT, AttemptState.UNKNOWN)
 
 @dataclass(frozen=True, slots=True)
 class NewAttempt:
-    """What is known of an attempt before it is sent; ``attempt`` is the window's claim that it belongs to."""
+    """What is known of an attempt before it is sent; ``price`` is the list in force then."""
 
     window_id: WindowId
-    attempt: int
+    call: str
     writer: str
     model: str
     simulated: bool
     body_sha256: str
+    price: PriceVector
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What an attempt came to. A paid one has usage, price and amount, and ``answer``, the raw response body."""
+    """What an attempt came to. A paid one has usage, its amount, and ``answer``, the raw response body."""
 
     state: AttemptState
     http_status: int | None = None
     request_id: str | None = None
     usage: TokenUsage | None = None
     usd: Decimal | None = None
-    price: PriceVector | None = None
     answer: str | None = None
     error: str | None = None
+    latency_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,22 @@ class Spent:
 
 
 def open_attempt(session: Session, attempt: NewAttempt) -> int:
-    """Write the row of an attempt that is about to be sent; returns its key. Commit before sending."""
+    """Write the row of an attempt that is about to be sent; returns its key. Commit before sending.
+
+    Attempts at a call are numbered from 1. The caller holds the window's row, or two might take the same number, which
+    a unique key refuses.
+    """
+    made = func.coalesce(func.max(LlmAttempt.attempt), 0) + 1
+    number = select(made).where(LlmAttempt.window_id == attempt.window_id, LlmAttempt.call == attempt.call)
     row = LlmAttempt(
         window_id=attempt.window_id,
-        attempt=attempt.attempt,
+        call=attempt.call,
+        attempt=session.execute(number).scalar_one(),
         writer=attempt.writer,
         model=attempt.model,
         simulated=attempt.simulated,
         body_sha256=attempt.body_sha256,
+        price_id=save_price(session, attempt.price),
         state=AttemptState.SENT,
     )
     session.add(row)
@@ -85,9 +94,9 @@ def settle_attempt(session: Session, attempt_id: int, settled: Settlement) -> No
             cache_write_5m_tokens=usage and usage.cache_write_5m_tokens,
             cache_write_1h_tokens=usage and usage.cache_write_1h_tokens,
             usd=settled.usd,
-            price_id=settled.price and save_price(session, settled.price),
             answer=settled.answer,
             error=settled.error,
+            latency_ms=None if settled.latency_s is None else round(settled.latency_s * 1000),
             settled_at=func.clock_timestamp(),
         )
     )
@@ -106,18 +115,20 @@ def abandon_attempts(session: Session, window_id: UUID) -> None:
     )
 
 
-def paid_answer(session: Session, window_id: UUID) -> str | None:
-    """The last answer that was paid for this window, None when there is none."""
-    return session.scalar(
-        select(LlmAttempt.answer)
-        .where(
-            LlmAttempt.window_id == window_id,
-            LlmAttempt.state == AttemptState.PAID,
-            LlmAttempt.answer.is_not(None),
-        )
-        .order_by(LlmAttempt.attempt.desc())
-        .limit(1)
+def paid_answer(session: Session, window_id: UUID, call: str, *, body_sha256: str | None = None) -> str | None:
+    """The last answer that was paid for this call of the window, None when there is none.
+
+    With ``body_sha256`` only an answer to that very request counts.
+    """
+    query = select(LlmAttempt.answer).where(
+        LlmAttempt.window_id == window_id,
+        LlmAttempt.call == call,
+        LlmAttempt.state == AttemptState.PAID,
+        LlmAttempt.answer.is_not(None),
     )
+    if body_sha256 is not None:
+        query = query.where(LlmAttempt.body_sha256 == body_sha256)
+    return session.scalar(query.order_by(LlmAttempt.attempt.desc()).limit(1))
 
 
 def spent(session: Session, window_id: UUID) -> Spent:

@@ -117,7 +117,7 @@ def read_report(session: Session, report_id: UUID) -> ReportDetail:
     )
     found = dict(counted.all())
     attempts = session.scalars(
-        select(LlmAttempt).where(LlmAttempt.window_id == report.window_id).order_by(LlmAttempt.attempt)
+        select(LlmAttempt).where(LlmAttempt.window_id == report.window_id).order_by(LlmAttempt.id)
     ).all()
     window = session.get_one(ReportWindow, report.window_id)
     return ReportDetail(report, window, {place: found.get(place, 0) for place in Placement}, attempts)

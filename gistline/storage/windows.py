@@ -145,6 +145,14 @@ def claim_window(session: Session, window_id: UUID, *, lease_s: float, max_attem
     return ClaimedWindow(WindowId(window_id), line, starts_at, ends_at, attempts, token)
 
 
+def renew_lease(session: Session, window: ClaimedWindow, *, lease_s: float) -> bool:
+    """Extend the lease of a claimed window and lock its row; False when another worker has it by now."""
+    renewed = session.execute(
+        _held(window).values(lease_until=func.now() + timedelta(seconds=lease_s)).returning(ReportWindow.id)
+    )
+    return renewed.one_or_none() is not None
+
+
 def put_window_back(session: Session, window: ClaimedWindow, error: str, *, delay_s: float) -> None:
     """Let a claimed window wait for its next attempt, unless another worker has it by now."""
     session.execute(

@@ -5,13 +5,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
 
 from gistline.domain import TokenUsage
 from gistline.errors import SettingsError, WriterFailed, WriterRefused
-from gistline.reports.answer import CUT_OFF, Attempt, Outcome
+from gistline.reports.answer import CUT_OFF, Attempt, Outcome, read_report
 from gistline.reports.check import check
 from gistline.reports.offline import OfflineWriter, compose
 from gistline.reports.prompt import Prompt, build_prompt
@@ -19,7 +20,7 @@ from gistline.reports.tokens import ceiling
 from gistline.reports.writer import AnthropicWriter, open_writer
 from gistline.settings import ReportSettings, Settings
 from gistline.simulator.messages_api import MessagesServer, Reply
-from tests.support.reporting import some_findings, window_data
+from tests.support.reporting import request_of, some_findings, window_data
 
 USAGE = {
     "input_tokens": 900,
@@ -39,7 +40,7 @@ def server() -> Iterator[MessagesServer]:
 
 @pytest.fixture
 def writer(server: MessagesServer) -> Iterator[AnthropicWriter]:
-    made = AnthropicWriter("test-key", ReportSettings(base_url=server.url, timeout_s=1.0, max_output_tokens=321))
+    made = AnthropicWriter("test-key", ReportSettings(base_url=server.url, timeout_s=1.0))
     yield made
     made.close()
 
@@ -58,7 +59,7 @@ def test_a_report_is_written_and_every_kind_of_token_booked(
     server: MessagesServer, writer: AnthropicWriter, booked: list[Attempt], prompt: Prompt
 ) -> None:
     server.script(Reply(text="# Fine", usage=USAGE))
-    written = writer.write(prompt, book=booked.append)
+    written = read_report(writer.write(request_of(prompt), book=booked.append))
     assert (written.body, written.usage) == ("# Fine", TokenUsage(900, 120, 30, 50, 20))
     (attempt,) = booked
     assert (attempt.outcome, attempt.http_status, attempt.usage) == (Outcome.PAID, 200, written.usage)
@@ -66,12 +67,14 @@ def test_a_report_is_written_and_every_kind_of_token_booked(
     assert attempt.request_id.startswith("req_")
     assert attempt.answer is not None
     assert '"# Fine"' in attempt.answer
+    assert attempt.latency_s is not None
+    assert 0 < attempt.latency_s < 1
 
 
 def test_the_request_is_the_prompt_and_nothing_else(
     server: MessagesServer, writer: AnthropicWriter, booked: list[Attempt], prompt: Prompt
 ) -> None:
-    writer.write(prompt, book=booked.append)
+    writer.write(request_of(prompt), book=booked.append)
     (request,) = server.requests
     assert request.path == "/v1/messages"
     assert request.headers["authorization"] == "Bearer test-key"
@@ -81,6 +84,17 @@ def test_the_request_is_the_prompt_and_nothing_else(
         "system": prompt.system,
         "messages": [{"role": "user", "content": prompt.user}],
     }
+
+
+def test_a_schema_goes_along(
+    server: MessagesServer, writer: AnthropicWriter, booked: list[Attempt], prompt: Prompt
+) -> None:
+    schema = {"type": "object", "properties": {"headline": {"type": "string"}}}
+    plain = request_of(prompt)
+    asked = replace(plain, schema=schema)
+    writer.write(asked, book=booked.append)
+    assert server.requests[0].body["output_config"] == {"format": {"type": "json_schema", "schema": schema}}
+    assert asked.sha256 != plain.sha256
 
 
 @pytest.mark.parametrize(
@@ -111,7 +125,7 @@ def test_an_error_is_booked_once_and_raised_without_a_retry_of_the_sdk(
 ) -> None:
     server.script(Reply(status=status))
     with pytest.raises(WriterFailed, match=f"answered {status}: scripted") as caught:
-        writer.write(prompt, book=booked.append)
+        writer.write(request_of(prompt), book=booked.append)
     assert caught.value.retryable is retryable
     assert isinstance(caught.value, WriterRefused) is not retryable
     assert [(attempt.outcome, attempt.http_status, attempt.answer) for attempt in booked] == [(outcome, status, None)]
@@ -129,7 +143,7 @@ def test_the_wait_that_the_api_asks_for_is_handed_on(
 ) -> None:
     server.script(Reply(status=429, headers={"retry-after": header}))
     with pytest.raises(WriterFailed) as caught:
-        writer.write(prompt, book=booked.append)
+        writer.write(request_of(prompt), book=booked.append)
     assert caught.value.retry_after_s == seconds
 
 
@@ -139,16 +153,16 @@ def test_a_lying_model_is_caught(
 ) -> None:
     true = compose(prompt.data)
     server.script(Reply(text=f"{true}\n\n{lie}"), Reply(text=true))
-    found = check(writer.write(prompt, book=booked.append).body, prompt.data)
+    found = check(read_report(writer.write(request_of(prompt), book=booked.append)).body, prompt.data)
     assert [one.sentence for one in found] == [lie]
-    assert check(writer.write(prompt, book=booked.append).body, prompt.data) == ()
+    assert check(read_report(writer.write(request_of(prompt), book=booked.append)).body, prompt.data) == ()
 
 
 def test_output_cut_off_is_paid_and_the_report_says_so(
     server: MessagesServer, writer: AnthropicWriter, booked: list[Attempt], prompt: Prompt
 ) -> None:
     server.script(Reply(text="# Half a rep", stop_reason="max_tokens", usage=USAGE))
-    written = writer.write(prompt, book=booked.append)
+    written = read_report(writer.write(request_of(prompt), book=booked.append))
     assert written.cut_off
     assert written.body == f"# Half a rep\n\n{CUT_OFF}"
     assert booked[0].usage == TokenUsage(900, 120, 30, 50, 20)
@@ -158,8 +172,9 @@ def test_a_refusal_is_paid_and_booked_although_there_is_no_report(
     server: MessagesServer, writer: AnthropicWriter, booked: list[Attempt], prompt: Prompt
 ) -> None:
     server.script(Reply(text="", stop_reason="refusal", usage=USAGE))
+    answer = writer.write(request_of(prompt), book=booked.append)
     with pytest.raises(WriterRefused, match="wrote no report"):
-        writer.write(prompt, book=booked.append)
+        read_report(answer)
     assert [attempt.outcome for attempt in booked] == [Outcome.PAID]
     assert booked[0].usage == TokenUsage(900, 120, 30, 50, 20)
 
@@ -170,7 +185,7 @@ def test_an_answer_that_is_no_message_may_have_been_billed(
 ) -> None:
     server.script(Reply(body=body))
     with pytest.raises(WriterFailed, match="none of its messages"):
-        writer.write(prompt, book=booked.append)
+        writer.write(request_of(prompt), book=booked.append)
     assert [(attempt.outcome, attempt.usage) for attempt in booked] == [(Outcome.UNKNOWN, None)]
 
 
@@ -180,7 +195,7 @@ def test_a_silent_server_leaves_the_bill_unknown(
 ) -> None:
     server.script(reply)
     with pytest.raises(WriterFailed, match="not reached or broke off") as caught:
-        writer.write(prompt, book=booked.append)
+        writer.write(request_of(prompt), book=booked.append)
     assert caught.value.retryable
     assert [(attempt.outcome, attempt.http_status) for attempt in booked] == [(Outcome.UNKNOWN, None)]
 
@@ -191,7 +206,7 @@ def test_a_connection_never_made_bought_nothing(booked: list[Attempt], prompt: P
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         writer = AnthropicWriter("key", ReportSettings(base_url=url, timeout_s=1.0))
         with pytest.raises(WriterFailed, match="not reached"):
-            writer.write(prompt, book=booked.append)
+            writer.write(request_of(prompt), book=booked.append)
         writer.close()
     assert [attempt.outcome for attempt in booked] == [Outcome.REFUSED]
 
@@ -201,7 +216,7 @@ def test_a_booking_that_fails_is_not_swallowed(server: MessagesServer, writer: A
         raise RuntimeError("the ledger is down")
 
     with pytest.raises(RuntimeError, match="the ledger is down"):
-        writer.write(prompt, book=fail)
+        writer.write(request_of(prompt), book=fail)
     assert len(server.requests) == 1
 
 
@@ -242,6 +257,6 @@ def test_the_twin_runs_as_a_program(booked: list[Attempt], prompt: Prompt) -> No
         assert program.stdout is not None
         url = program.stdout.readline().strip()
         writer = AnthropicWriter("key", ReportSettings(base_url=url))
-        assert writer.write(prompt, book=booked.append).body.startswith("# Scripted report")
+        assert read_report(writer.write(request_of(prompt), book=booked.append)).body.startswith("# Scripted report")
         writer.close()
         program.terminate()

@@ -9,18 +9,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from threading import Thread
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from gistline.dispatch import NullDispatcher
-from gistline.domain import FrameState, Placement
+from gistline.domain import Placement
 from gistline.errors import NotFound, SettingsError
-from gistline.flows.close_windows import close_now
-from gistline.flows.write_report import ReportTools, open_report_tools, write_report
+from gistline.flows.report_tools import ReportTools, open_report_tools
+from gistline.flows.write_report import write_report
 from gistline.settings import DatabaseSettings, ReportSettings, Settings
 from gistline.simulator.messages_api import MessagesServer, Reply
 from gistline.storage.dashboards import cost_rows, total_costs
@@ -28,14 +27,13 @@ from gistline.storage.reports import list_windows, read_report
 from gistline.storage.session import Sessions, close_database, open_database
 from gistline.storage.tables import (
     AttemptState,
-    LlmAttempt,
     PriceUsed,
     ReportFinding,
     ReportRow,
     ReportWindow,
     WindowState,
 )
-from tests.support.reporting import add_frame
+from tests.support.billing import attempts, expire_lease, filled_window
 
 USAGE = {"input_tokens": 1000, "output_tokens": 100}
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -70,30 +68,10 @@ def open_tools(sessions: Sessions, server: MessagesServer, clean_settings: objec
         tools.writer.close()
 
 
-def filled_window(sessions: Sessions, *, frames: int = 4, labels: tuple[str, ...] = ("open", "pin-hole")) -> UUID:
-    """Close one window over inspected frames, every other with findings, and one failed frame."""
-    moment = datetime.now(UTC) - timedelta(seconds=30)
-    with sessions.begin() as session:
-        for place in range(frames):
-            add_frame(session, finished_at=moment, labels=labels if place % 2 else ())
-        add_frame(session, finished_at=moment, state=FrameState.FAILED)
-    closed = close_now(sessions, NullDispatcher(), ReportSettings(window_minutes=1440), "line-1")
-    return closed.closed[-1]
-
-
-def attempts(session: Session) -> list[LlmAttempt]:
-    return list(session.scalars(select(LlmAttempt).order_by(LlmAttempt.attempt)))
-
-
 @contextmanager
 def looking(sessions: Sessions) -> Iterator[Session]:
     with sessions() as session:
         yield session
-
-
-def expire_lease(sessions: Sessions) -> None:
-    with sessions.begin() as session:
-        session.execute(text("UPDATE report_windows SET lease_until = now() - interval '1 s' WHERE state = 'running'"))
 
 
 def test_a_window_gets_one_report_with_every_finding_placed_and_priced(

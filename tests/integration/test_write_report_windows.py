@@ -17,7 +17,8 @@ from gistline.cli.main import run
 from gistline.dispatch import NullDispatcher
 from gistline.domain import FrameState
 from gistline.flows.close_windows import aligned, close_now, close_windows
-from gistline.flows.write_report import open_report_tools, write_report
+from gistline.flows.report_tools import open_report_tools
+from gistline.flows.write_report import write_report
 from gistline.settings import DatabaseSettings, ReportSettings, Settings
 from gistline.storage.session import Sessions, close_database, open_database
 from gistline.storage.tables import FrameRow, ReportWindow, WindowState

@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 
 from gistline.domain import Box, Finding, FrameCounts, FrameId, FrameState, VerdictKind
 from gistline.findings.grouping import group_findings
-from gistline.reports.prompt import WindowData
+from gistline.reports.offline import compose
+from gistline.reports.prompt import Prompt, WindowData
+from gistline.reports.request import Request
 from gistline.reports.totals import count_totals
 from gistline.storage.tables import Camera, FindingRow, FrameRow, VerdictRow
 from tests.support.passports import add_engine
@@ -66,6 +68,11 @@ def some_findings(count: int) -> list[Finding]:
         )
         for key in range(1, count + 1)
     ]
+
+
+def request_of(prompt: Prompt, *, max_tokens: int = 321) -> Request:
+    """The request that asks for the report of a prompt."""
+    return Request(prompt.system, prompt.user, max_tokens, offline=lambda: compose(prompt.data))
 
 
 def add_camera(session: Session, *, name: str = "cam-1", line: str = "line-1") -> int:

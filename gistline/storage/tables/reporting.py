@@ -89,16 +89,21 @@ class ReportFinding(Base):
 
 
 class LlmAttempt(Base):
-    """The ledger: one row for each HTTP attempt, written before it is sent."""
+    """The ledger: one row for each HTTP attempt, written before it is sent.
+
+    ``call`` names the answer of its window that was asked for; attempts at one call are numbered from 1. ``latency_ms``
+    runs from sending to the end of the answer, or to giving up.
+    """
 
     __tablename__ = "llm_attempts"
     __table_args__ = (
-        UniqueConstraint("window_id", "attempt"),
+        UniqueConstraint("window_id", "call", "attempt"),
         CheckConstraint("state <> 'paid' OR (usd IS NOT NULL AND price_id IS NOT NULL)", name="paid_has_price"),
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     window_id: Mapped[UUID] = mapped_column(ForeignKey("report_windows.id"))
+    call: Mapped[str] = mapped_column(server_default="report")
     attempt: Mapped[int]
     state: Mapped[AttemptState] = mapped_column(server_default=AttemptState.SENT.value)
     writer: Mapped[str]
@@ -112,6 +117,7 @@ class LlmAttempt(Base):
     cache_read_tokens: Mapped[int | None]
     cache_write_5m_tokens: Mapped[int | None]
     cache_write_1h_tokens: Mapped[int | None]
+    latency_ms: Mapped[int | None]
     usd: Mapped[Decimal | None]
     price_id: Mapped[int | None] = mapped_column(ForeignKey("prices_used.id"))
     answer: Mapped[str | None]

@@ -3,12 +3,12 @@ import re
 import pytest
 
 from gistline.domain import FrameCounts
-from gistline.reports.answer import Attempt, Outcome
+from gistline.reports.answer import Attempt, Outcome, read_report
 from gistline.reports.offline import PLACES, OfflineWriter, compose, quiet_report
 from gistline.reports.prompt import build_prompt
 from gistline.reports.tokens import TokenCounter, ceiling
 from gistline.settings import ReportSettings
-from tests.support.reporting import finding, some_findings, window_data
+from tests.support.reporting import finding, request_of, some_findings, window_data
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 60, 500])
@@ -43,7 +43,7 @@ def test_the_usage_is_that_of_the_same_prompt() -> None:
     booked: list[Attempt] = []
     prompt = build_prompt(window_data(some_findings(30)), budget=4000, measure=ceiling)
     writer = OfflineWriter(ReportSettings())
-    written = writer.write(prompt, book=booked.append)
+    written = read_report(writer.write(request_of(prompt), book=booked.append))
     counter = TokenCounter()
     assert written.usage.input_tokens == counter.estimate(prompt.text)
     assert written.usage.output_tokens == counter.estimate(written.body)

@@ -14,7 +14,7 @@ from gistline.reports.offline import compose
 from gistline.reports.prompt import Prompt, WindowData, build_prompt, instructions
 from gistline.reports.tokens import ceiling
 from gistline.reports.totals import Fold
-from tests.support.reporting import finding, some_findings, window_data
+from tests.support.reporting import finding, request_of, some_findings, window_data
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -57,7 +57,7 @@ def test_the_same_data_make_the_same_digest() -> None:
     data = window_data(some_findings(24))
     first, second = (build_prompt(data, budget=4000, measure=ceiling) for _ in range(2))
     other = build_prompt(data, budget=2000, measure=ceiling)
-    assert first.sha256 == second.sha256 != other.sha256
+    assert request_of(first).sha256 == request_of(second).sha256 != request_of(other).sha256
 
 
 def needed_for(data: WindowData) -> int:
