@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, Entry] = {
     "dead-letters": Entry("gistline.cli.dead_letters", "Frames that were given up: list, retry, discard."),
     "reports": Entry("gistline.cli.reports", "Written reports, and what each is based on."),
     "costs": Entry("gistline.cli.costs", "What the reports cost, beside what sending the images would have."),
+    "twin": Entry("gistline.cli.twin", "A local twin of the Messages API: rehearse without a key, with faults."),
     "settings": Entry("gistline.cli.settings_cmd", "Every setting: value, origin, bounds, meaning."),
     "db": Entry("gistline.cli.db", "Bring the database's tables to this version."),
     "doctor": Entry("gistline.cli.doctor", "What this machine has, what is missing, and the cure."),

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -242,17 +243,19 @@ def test_the_twin_counts_tokens_and_refuses_what_the_api_refuses(server: Message
     import anthropic
 
     with anthropic.Anthropic(api_key="key", base_url=server.url, max_retries=0) as client:
-        counted = client.messages.count_tokens(model="m", messages=[{"role": "user", "content": "hello"}])
+        counted = client.messages.count_tokens(
+            model="claude-haiku-5-5", messages=[{"role": "user", "content": "hello"}]
+        )
         assert counted.input_tokens > 0
         with pytest.raises(anthropic.BadRequestError, match="missing: messages"):
-            client.post("/v1/messages", cast_to=object, body={"model": "m", "max_tokens": 1})
+            client.post("/v1/messages", cast_to=object, body={"model": "claude-haiku-5-5", "max_tokens": 1})
         with pytest.raises(anthropic.NotFoundError):
             client.post("/v1/nothing", cast_to=object, body={})
     assert server.requests == []
 
 
 def test_the_twin_runs_as_a_program(booked: list[Attempt], prompt: Prompt) -> None:
-    command = [sys.executable, "-m", "gistline.simulator.messages_api", "--port", "0"]
+    command = [str(Path(sys.executable).with_name("gistline")), "twin", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         url = program.stdout.readline().strip()
