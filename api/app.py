@@ -8,15 +8,16 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import costs, findings, frames, health, problems, reports
+from api import costs, findings, frames, health, me, problems, reports, sign_in
 from api.admission import Gauge
 from api.deps import Services
+from api.headers import SafeHeaders
 from gistline.dispatch import CelerySender, Dispatcher
 from gistline.frames.store import open_store
 from gistline.settings import Settings
 from gistline.storage.session import close_database, open_database
 
-ROUTERS = (frames.router, findings.router, reports.router, costs.router, health.router)
+ROUTERS = (frames.router, findings.router, reports.router, costs.router, health.router, me.router, sign_in.router)
 
 
 def create_app(settings: Settings, *, dispatcher: Dispatcher | None = None) -> FastAPI:
@@ -41,6 +42,7 @@ def create_app(settings: Settings, *, dispatcher: Dispatcher | None = None) -> F
     # Its scripts come from a wheel: a plant's network reaches no content delivery network.
     app = FastAPIOffline(title="Gistline", summary="Camera frames in, the gist out.", lifespan=lifespan)
     problems.install(app)
+    app.add_middleware(SafeHeaders)
     for router in ROUTERS:
         app.include_router(router)
     return app

@@ -11,16 +11,17 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from gistline.errors import FleetBusy, GistlineError, RequestRejected
+from gistline.errors import FleetBusy, GistlineError, NotAuthenticated, RequestRejected
 
 MEDIA_TYPE = "application/problem+json"
 FIELDS = "See /docs for the fields and their bounds."
@@ -70,6 +71,8 @@ async def answer(request: Request, error: Exception) -> Response:
         return problem(RequestRejected(explain(error.errors()), cure=FIELDS))
     if isinstance(error, HTTPException):
         return _of_routing(request, error)
+    if isinstance(error, NotAuthenticated) and _is_page(request):
+        return _to_sign_in(request)
     if isinstance(error, FleetBusy) or (isinstance(error, GistlineError) and error.status_code < 500):
         return problem(error)
     return _of_ours(request, error)
@@ -110,6 +113,18 @@ def _line(error: Mapping[str, Any]) -> str:
     if len(shown) > LONGEST_VALUE:
         shown = shown[:LONGEST_VALUE] + "..."
     return f"{name} = {shown}: {error['msg']}".encode(errors="backslashreplace").decode()
+
+
+def _is_page(request: Request) -> bool:
+    """Whether somebody waits before a browser: a page is asked for, not data."""
+    return not request.url.path.startswith("/v1/") and "text/html" in request.headers.get("accept", "")
+
+
+def _to_sign_in(request: Request) -> Response:
+    """To the sign-in page, and from there back to the page that was asked for; a form's content is not sent again."""
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    wanted = path if request.method == "GET" else "/"
+    return RedirectResponse(f"/login?{urlencode({'next': wanted})}", HTTPStatus.SEE_OTHER)
 
 
 def _of_routing(request: Request, error: HTTPException) -> Response:

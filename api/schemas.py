@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from gistline.domain import FrameState, Placement, VerdictKind
+from gistline.domain import FrameState, Placement, Role, VerdictKind
 from gistline.storage.tables import WindowState
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
@@ -52,6 +52,15 @@ class Answer(BaseModel):
     """Base of all answers."""
 
     model_config = ConfigDict(from_attributes=True)
+
+
+class CallerAnswer(Answer):
+    """Whoever asks; ``lines`` null sees all of them."""
+
+    kind: str
+    name: str
+    role: Role
+    lines: list[str] | None
 
 
 class AcceptedFrame(Answer):

@@ -75,6 +75,48 @@ class Placement(StrEnum):
     DEFERRED = "deferred"
 
 
+class Role(StrEnum):
+    """What a person or a program may do; each may do what the ones before it may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, other than a camera: name, role, and the production lines it may see (None: all of them)."""
+
+    id: int
+    name: str
+    role: Role
+    lines: frozenset[str] | None = None
+
+    def may(self, least: Role) -> bool:
+        """Whether the role is ``least`` or a higher one."""
+        order = list(Role)
+        return order.index(self.role) >= order.index(least)
+
+    def sees(self, line: str) -> bool:
+        """Whether what belongs to this production line is shown."""
+        return self.lines is None or line in self.lines
+
+    @property
+    def actor(self) -> str:
+        """How the audit names the caller: ``person anna``, ``program erp``."""
+        return f"{type(self).__name__.lower()} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Person(Caller):
+    """Somebody who has signed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program(Caller):
+    """A program of the customer's, known by its key."""
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """Axis-aligned rectangle in pixels of the original image; ``x``, ``y`` is its upper left corner."""

@@ -66,6 +66,13 @@ class NotAuthenticated(GistlineError):
     title = "Not authenticated"
 
 
+class NotAllowed(GistlineError):
+    """Whoever asks is known, and may not do this."""
+
+    status_code = 403
+    title = "Not allowed"
+
+
 class NotFound(GistlineError):
     """No such row, or not one that the caller may see."""
 
@@ -74,7 +81,7 @@ class NotFound(GistlineError):
 
 
 class Conflict(GistlineError):
-    """The frame key was used before for other bytes."""
+    """What was asked for contradicts what is there: a key used for other bytes, a name that is taken."""
 
     status_code = 409
     title = "Conflict"
@@ -126,6 +133,12 @@ class FleetBusy(GistlineError):
     def __init__(self, message: str, *, cure: str = "", retry_after_s: int = 1, **ids: object) -> None:
         super().__init__(message, cure=cure, **ids)
         self.retry_after_s = retry_after_s
+
+
+class TooManyRequests(FleetBusy):
+    """One caller asks more often than is allowed."""
+
+    title = "Too many requests"
 
 
 class StorageFull(FleetBusy):

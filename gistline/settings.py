@@ -24,6 +24,7 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as SourceError
 
 from gistline.errors import SettingsError
+from gistline.settings_access import AccessSettings
 from gistline.settings_base import FILE, Environment, Section, knob, with_password
 
 CONFIG_VARIABLE = "GISTLINE_CONFIG"
@@ -295,6 +296,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     pressure: PressureSettings = PressureSettings()
     reports: ReportSettings = ReportSettings()
+    access: AccessSettings = AccessSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -7,12 +7,14 @@ from dataclasses import asdict
 import click
 from rich.table import Table
 
+from gistline.cli.actor import actor
 from gistline.cli.database import database
 from gistline.cli.output import console, print_json
 from gistline.flows.add_camera import add_camera
+from gistline.flows.change_camera import change_priority
 from gistline.flows.rekey_camera import rekey_camera
 from gistline.flows.revoke_camera import revoke_camera
-from gistline.storage.cameras import NORMAL, list_cameras, set_priority
+from gistline.storage.cameras import NORMAL, list_cameras
 from gistline.storage.session import transaction
 
 PRIORITY = click.IntRange(0, 9)
@@ -32,7 +34,7 @@ def command() -> None:
 def add(context: click.Context, /, *, name: str, line: str, priority: int, as_json: bool) -> None:
     """Add a camera and print its key, which cannot be shown again."""
     with database(context) as opened:
-        camera, key = add_camera(opened.sessions, name, line, priority=priority)
+        camera, key = add_camera(opened.sessions, name, line, priority=priority, by=actor())
     if as_json:
         print_json({"name": camera.name, "line": camera.line, "key": key})
     else:
@@ -64,19 +66,26 @@ def list_all(context: click.Context, /, *, as_json: bool) -> None:
 @click.pass_context
 def set_command(context: click.Context, /, *, name: str, priority: int) -> None:
     """Change a camera. Frames that wait already keep their place."""
-    with database(context) as opened, transaction(opened.sessions) as session:
-        set_priority(session, name, priority)
+    with database(context) as opened:
+        change_priority(opened.sessions, name, priority, by=actor())
     console().print(f"Frames of {name} have priority {priority} from now on.", markup=False)
 
 
 @command.command("rekey")
 @click.argument("name")
-@click.option("--keep-old", is_flag=True, help="Leave the old keys good while the camera is changed over.")
+@click.option(
+    "--overlap",
+    "overlap_h",
+    type=click.FloatRange(0, 8_760),
+    default=0.0,
+    metavar="HOURS",
+    help="Leave the old keys good so long, while the camera is changed over.",
+)
 @click.pass_context
-def rekey(context: click.Context, /, *, name: str, keep_old: bool) -> None:
-    """Make a camera a new key, print it, and revoke its old ones."""
+def rekey(context: click.Context, /, *, name: str, overlap_h: float) -> None:
+    """Make a camera a new key, print it, and revoke its old ones, now or --overlap hours later."""
     with database(context) as opened:
-        _print_key(rekey_camera(opened.sessions, name, keep_old=keep_old))
+        _print_key(rekey_camera(opened.sessions, name, overlap_h=overlap_h, by=actor()))
 
 
 @command.command("revoke")
@@ -85,7 +94,7 @@ def rekey(context: click.Context, /, *, name: str, keep_old: bool) -> None:
 def revoke(context: click.Context, /, *, name: str) -> None:
     """Revoke every key of a camera, from this moment on. Its frames and findings stay."""
     with database(context) as opened:
-        count = revoke_camera(opened.sessions, name)
+        count = revoke_camera(opened.sessions, name, by=actor())
     console().print(f"{count} keys of {name} revoked.", markup=False)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from uuid import UUID
 
 import click
 
+from gistline.cli.actor import actor
 from gistline.cli.database import database
 from gistline.cli.output import FAILED, OK, console, print_json
 from gistline.flows.dead_letters import Decided, discard_dead_letters, retry_dead_letters
@@ -49,7 +49,7 @@ def _decision(run: Callable[..., Decided], name: str, done: str, about: str) -> 
         if bool(frames) == every:
             raise click.UsageError("Name frames by their ids, or give --all.")
         with database(context) as opened:
-            decided = run(opened.sessions, None if every else frames, by=getpass.getuser())
+            decided = run(opened.sessions, None if every else frames, by=actor())
         console().print(f"{len(decided.frames)} {done}.")
         for one in decided.without_bytes:
             console().print(f"{one} cannot be tried again: its bytes are gone. Discard it.")

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from gistline.cli.demo_feed import CAMERAS, Outcome, from_folder, simulated, submit
 from gistline.cli.demo_result import DemoResult, print_result, read_result
+from gistline.cli.first_person import invitation
 from gistline.cli.invocation import settings_of
 from gistline.cli.output import errors, print_json
 from gistline.cli.stack import Stack, running
@@ -93,6 +94,7 @@ def _run(settings: Settings, plan: Plan, *, as_json: bool, keep: bool) -> None:
             print_json(result.as_json()) if as_json else print_result(result)
             _check(result)
             if keep:
+                shown.print(f"To sign in, add somebody: {invitation(stack.settings)}", markup=False)
                 shown.print(f"API: {stack.url}   reference: {stack.url}/docs   Stop with Ctrl-C.", markup=False)
                 stack.supervisor.wait()
 

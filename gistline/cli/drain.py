@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 
 import click
 
+from gistline.cli.actor import actor
 from gistline.cli.database import database
 from gistline.cli.output import console, print_json
 from gistline.errors import StorageUnavailable
@@ -33,7 +33,7 @@ def command(
     if bool(workers) == everybody:
         raise click.UsageError("Name workers, or give --all.")
     with database(context) as opened:
-        asked = drain_workers(opened.sessions, workers, by=getpass.getuser())
+        asked = drain_workers(opened.sessions, workers, by=actor())
         deadline = time.monotonic() + wait_s
         left = asked
         while wait_s and (left := still_alive(opened.sessions, asked)) and time.monotonic() < deadline:

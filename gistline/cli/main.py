@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, Entry] = {
     "drain": Entry("gistline.cli.drain", "Take workers out: they finish what they hold, give back the rest and leave."),
     "stages": Entry("gistline.cli.stages", "Where the time of the last batches went: queue, decode, engine, commit."),
     "cameras": Entry("gistline.cli.cameras", "Add cameras, list them, and change or revoke their keys."),
+    "people": Entry("gistline.cli.people", "Who may sign in: add, list, change, disable."),
     "submit": Entry("gistline.cli.submit", "Send image files to a running API."),
     "ledger": Entry("gistline.cli.ledger", "Do the books agree? Nothing accepted is lost, nothing counted twice."),
     "dead-letters": Entry("gistline.cli.dead_letters", "Frames that were given up: list, retry, discard."),

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import click
 
+from gistline.cli.first_person import invitation
 from gistline.cli.invocation import settings_of
 from gistline.cli.output import console, errors
 from gistline.cli.stack import Stack, running
@@ -45,4 +46,6 @@ def _announce(stack: Stack, *, json_ready: bool) -> None:
         return
     shown = console()
     shown.print(f"Ready.  Dashboard and API: [bold]{stack.url}[/]   API reference: {facts['docs']}")
+    if first := invitation(stack.settings):
+        shown.print(f"Nobody can sign in yet. Add the first admin:  {first}", markup=False)
     shown.print(f"Data and logs: {facts['data_dir']}   Stop with Ctrl-C.", markup=False)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from gistline.errors import RequestRejected
-from gistline.storage.cameras import NORMAL, CameraIdentity, insert_camera, insert_key
+from gistline.storage import audit
+from gistline.storage.cameras import NORMAL, CameraIdentity, insert_camera
+from gistline.storage.keys import Owner, insert_key
 from gistline.storage.session import Sessions, transaction
 
 LONGEST_NAME = 100
 
 
-def add_camera(sessions: Sessions, name: str, line: str, *, priority: int = NORMAL) -> tuple[CameraIdentity, str]:
+def add_camera(
+    sessions: Sessions, name: str, line: str, *, priority: int = NORMAL, by: str = audit.SYSTEM
+) -> tuple[CameraIdentity, str]:
     """Add a camera at a production line; returns it with its key, which cannot be read again.
 
     Frames of a smaller ``priority`` (0 to 9) are inspected first.
@@ -27,4 +31,6 @@ def add_camera(sessions: Sessions, name: str, line: str, *, priority: int = NORM
             )
     with transaction(sessions) as session:
         camera = insert_camera(session, name, line, priority)
-        return camera, insert_key(session, camera.id)
+        detail = {"line": line, "priority": priority}
+        audit.record(session, actor=by, action="camera.add", subject=f"camera {name}", detail=detail)
+        return camera, insert_key(session, Owner(camera_id=camera.id))

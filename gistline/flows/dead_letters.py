@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from gistline.domain import DeadLetterResolution
 from gistline.errors import NotFound
+from gistline.storage import audit
 from gistline.storage.dead_letters import lock_open_letters, queue_again, resolve_letters
 from gistline.storage.session import Sessions, transaction
 
@@ -37,6 +38,7 @@ def retry_dead_letters(sessions: Sessions, frame_ids: Sequence[UUID] | None, *, 
         again = tuple(one for one, stored in held.items() if stored)
         resolve_letters(session, again, DeadLetterResolution.RETRIED, resolved_by=by)
         queue_again(session, again)
+        _record(session, again, "frame.retry", by)
     return Decided(again, tuple(one for one, stored in held.items() if not stored))
 
 
@@ -51,7 +53,13 @@ def discard_dead_letters(sessions: Sessions, frame_ids: Sequence[UUID] | None, *
     with transaction(sessions) as session:
         held = _hold(session, frame_ids)
         resolve_letters(session, list(held), DeadLetterResolution.DISCARDED, resolved_by=by)
+        _record(session, list(held), "frame.discard", by)
     return Decided(tuple(held))
+
+
+def _record(session: Session, frames: Sequence[UUID], action: str, by: str) -> None:
+    for one in frames:
+        audit.record(session, actor=by, action=action, subject=f"frame {one}")
 
 
 def _hold(session: Session, frame_ids: Sequence[UUID] | None) -> dict[UUID, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gistline.errors import NotFound
-from gistline.storage import drains, health
+from gistline.storage import audit, drains, health
 from gistline.storage.session import Sessions, transaction
 
 
@@ -27,6 +27,8 @@ def drain_workers(sessions: Sessions, names: Sequence[str], *, by: str) -> list[
             raise NotFound(f"No live worker is named {', '.join(unknown)}.", cure=f"Alive are: {known}.")
         asked = sorted(set(names) or alive)
         drains.ask_to_leave(session, asked, by=by)
+        for name in asked:
+            audit.record(session, actor=by, action="worker.drain", subject=f"worker {name}")
     return asked
 
 

@@ -9,7 +9,7 @@ from gistline.domain import Passport, PassportVerdict
 from gistline.errors import Conflict, EngineUnproven, RequestRejected
 from gistline.flows.serve_model import judged_now
 from gistline.settings import Settings
-from gistline.storage import serving
+from gistline.storage import audit, serving
 from gistline.storage.models import StoredModel, find_model
 from gistline.storage.passports import newest_of_model
 from gistline.storage.serving import Grounds, Promotion
@@ -60,7 +60,10 @@ def promote_model(
                 cure=f"Measure it: gistline model passport {model.name}. Or insist: --force --reason WHY.",
             )
         grounds = Grounds(actor, passport.id if passport else None, forced=passport is None, reason=reason)
-        return Promoted(serving.promote(session, model.sha256, grounds), model, passport)
+        promoted = Promoted(serving.promote(session, model.sha256, grounds), model, passport)
+        detail = {"promotion": promoted.promotion.id, "forced": grounds.forced, "reason": reason}
+        audit.record(session, actor=actor, action="model.promote", subject=f"model {model.name}", detail=detail)
+        return promoted
 
 
 def _speaking_for(found: Iterable[Passport], settings: Settings) -> Passport | None:

@@ -10,6 +10,7 @@ from gistline.detection.model_file import BUNDLED, ModelFile, bundled_path, read
 from gistline.detection.provenance import read_provenance
 from gistline.errors import ModelRejected
 from gistline.settings import RegistrySettings, Settings
+from gistline.storage import audit
 from gistline.storage.model_cache import fetch_content
 from gistline.storage.models import NewModel, StoredModel, get_model, insert_model
 from gistline.storage.session import Sessions, transaction
@@ -27,7 +28,7 @@ class Registered:
 
 
 def register_model(
-    sessions: Sessions, model: ModelFile, settings: RegistrySettings, *, origin: str = ADDED
+    sessions: Sessions, model: ModelFile, settings: RegistrySettings, *, origin: str = ADDED, by: str = audit.SYSTEM
 ) -> Registered:
     """Store a model under its digest; one that is there stays as it is, name included.
 
@@ -47,6 +48,9 @@ def register_model(
             return Registered(found, new=False)
         new = insert_model(session, _as_new(model, origin), model.content)
         session.flush()
+        if new:
+            detail = {"sha256": model.sha256, "origin": origin}
+            audit.record(session, actor=by, action="model.add", subject=f"model {model.name}", detail=detail)
         stored = get_model(session, model.sha256)
     assert stored is not None  # noqa: S101 - inserted in the same transaction, or by another one before it
     return Registered(stored, new)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from gistline.storage.cameras import find_camera, revoke_keys
+from gistline.storage import audit
+from gistline.storage.cameras import find_camera
+from gistline.storage.keys import Owner, retire_keys
 from gistline.storage.session import Sessions, transaction
 
 
-def revoke_camera(sessions: Sessions, name: str) -> int:
+def revoke_camera(sessions: Sessions, name: str, *, by: str = audit.SYSTEM) -> int:
     """Revoke all keys of a camera, at once; returns how many were good until now. Its frames stay.
 
     Raises:
@@ -15,4 +17,6 @@ def revoke_camera(sessions: Sessions, name: str) -> int:
 
     """
     with transaction(sessions) as session:
-        return revoke_keys(session, find_camera(session, name).id)
+        count = retire_keys(session, Owner(camera_id=find_camera(session, name).id))
+        audit.record(session, actor=by, action="camera.revoke", subject=f"camera {name}", detail={"keys": count})
+        return count

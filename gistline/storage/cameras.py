@@ -1,10 +1,7 @@
-"""Cameras and their keys. A key is shown once; the database knows only its SHA-256."""
+"""Cameras, and who sends with a camera's key."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,12 +11,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from gistline.errors import Conflict, NotAuthenticated, NotFound
+from gistline.storage.keys import has_digest, is_good, is_key
 from gistline.storage.tables import ApiKey, Camera
 
-KEY_PREFIX = "gl_"
 NORMAL = 5
 """Priority of a camera of which nothing else is said."""
-_KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]{{43}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +57,6 @@ def insert_camera(session: Session, name: str, line: str, priority: int = NORMAL
     return CameraIdentity(found, name, line, priority)
 
 
-def insert_key(session: Session, camera_id: int) -> str:
-    """Make a key of 256 random bits and return it; it cannot be read again."""
-    key = KEY_PREFIX + secrets.token_urlsafe(32)
-    session.add(ApiKey(camera_id=camera_id, key_sha256=_digest(key)))
-    return key
-
-
 def set_priority(session: Session, name: str, priority: int) -> None:
     """Let the camera's next frames be inspected before those of a larger ``priority`` (0 to 9).
 
@@ -77,12 +66,6 @@ def set_priority(session: Session, name: str, priority: int) -> None:
     """
     camera = find_camera(session, name)
     session.execute(update(Camera).where(Camera.id == camera.id).values(priority=priority))
-
-
-def revoke_keys(session: Session, camera_id: int) -> int:
-    """Revoke every key that is still good; returns how many."""
-    good = update(ApiKey).where(ApiKey.camera_id == camera_id, ApiKey.revoked_at.is_(None))
-    return len(session.scalars(good.values(revoked_at=func.now()).returning(ApiKey.id)).all())
 
 
 def find_camera(session: Session, name: str) -> CameraIdentity:
@@ -100,7 +83,7 @@ def find_camera(session: Session, name: str) -> CameraIdentity:
 
 def list_cameras(session: Session) -> Sequence[CameraEntry]:
     """All cameras by name."""
-    good = ApiKey.revoked_at.is_(None)
+    good = is_good()
     statement = (
         select(
             Camera.id,
@@ -126,10 +109,9 @@ def authenticate(session: Session, key: str) -> CameraIdentity:
 
     """
     row = None
-    if _KEY.fullmatch(key):
+    if is_key(key):
         statement = _identity().join(ApiKey, ApiKey.camera_id == Camera.id)
-        good = (ApiKey.key_sha256 == _digest(key), ApiKey.revoked_at.is_(None))
-        row = session.execute(statement.where(*good)).one_or_none()
+        row = session.execute(statement.where(has_digest(key), is_good())).one_or_none()
     if row is None:
         raise NotAuthenticated(
             "The key is unknown or revoked.", cure="'gistline cameras rekey NAME' makes a camera a new one."
@@ -139,7 +121,3 @@ def authenticate(session: Session, key: str) -> CameraIdentity:
 
 def _identity() -> Select[int, str, str, int]:
     return select(Camera.id, Camera.name, Camera.line, Camera.priority)
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode()).digest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -60,3 +61,12 @@ def camera(api: RunningApi) -> Iterator[httpx2.Client]:
     """The first camera's connection to it."""
     with api.client() as client:
         yield client
+
+
+@pytest.fixture
+def same_database(api: RunningApi, clean_settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands find the API's database by the environment."""
+    settings = api.services.settings
+    monkeypatch.setenv("GISTLINE_DATABASE__URL", settings.database.url.get_secret_value())
+    monkeypatch.setenv("GISTLINE_REDIS__URL", settings.redis.url.get_secret_value())
+    monkeypatch.setenv("COLUMNS", "200")

@@ -12,14 +12,7 @@ from gistline.storage.session import transaction
 from tests.support import images
 from tests.support.api import CAMERA, LINE, RunningApi
 
-
-@pytest.fixture(autouse=True)
-def same_database(api: RunningApi, clean_settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands find the API's database by the environment."""
-    settings = api.services.settings
-    monkeypatch.setenv("GISTLINE_DATABASE__URL", settings.database.url.get_secret_value())
-    monkeypatch.setenv("GISTLINE_REDIS__URL", settings.redis.url.get_secret_value())
-    monkeypatch.setenv("COLUMNS", "200")
+pytestmark = pytest.mark.usefixtures("same_database")
 
 
 @pytest.fixture

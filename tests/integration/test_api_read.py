@@ -173,7 +173,7 @@ def test_nothing_is_read_without_a_key(api: RunningApi, path: str) -> None:
 
 
 def test_a_new_key_replaces_the_old_one_unless_it_is_kept(api: RunningApi, camera: httpx2.Client) -> None:
-    with api.client(rekey_camera(api.sessions, CAMERA, keep_old=True)) as second:
+    with api.client(rekey_camera(api.sessions, CAMERA, overlap_h=1)) as second:
         assert [one.get("/v1/costs").status_code for one in (camera, second)] == [200, 200]
         with api.client(rekey_camera(api.sessions, CAMERA)) as third:
             assert [one.get("/v1/costs").status_code for one in (camera, second, third)] == [401, 401, 200]

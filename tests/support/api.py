@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,14 +19,19 @@ from api.__main__ import config
 from api.admission import Gauge
 from api.app import create_app
 from api.deps import Services
+from api.people import SESSION_COOKIE
 from gistline.dispatch import NullDispatcher
+from gistline.domain import Person, Role
 from gistline.flows.add_camera import add_camera
+from gistline.flows.add_person import Rights, add_person
 from gistline.frames.store import FrameStore
 from gistline.settings import ApiSettings, DatabaseSettings, FrameSettings, RedisSettings, Settings
 from gistline.storage.session import Sessions, transaction
 from gistline.storage.tables import FrameRow
+from gistline.storage.web_sessions import open_session
 
 CAMERA, LINE = "cam-1", "line-a"
+PASSWORD = "four random words make one"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Only plain HTTP is spoken here; loading the certificates of the world for each client would take most of the time."""
 
@@ -72,6 +77,20 @@ class RunningApi:
         key = self.key if key is None else key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         return httpx2.Client(base_url=self.url, headers=headers, timeout=20.0, verify=NO_TLS)
+
+    def add_person(
+        self, name: str = "anna", role: Role = Role.VIEWER, *, lines: Collection[str] | None = None
+    ) -> Person:
+        rights = Rights(role, None if lines is None else frozenset(lines))
+        return add_person(self.sessions, name, PASSWORD, rights, settings=self.services.settings.access)
+
+    def browser(self, person: Person | None = None) -> httpx2.Client:
+        """A client that has the session of a person, or none yet; it follows no redirect."""
+        client = self.client("")
+        if person is not None:
+            with transaction(self.sessions) as session:
+                client.cookies.set(SESSION_COOKIE, open_session(session, person.id, max_h=12))
+        return client
 
     def rows(self) -> list[FrameRow]:
         """All frames, oldest first."""

@@ -26,6 +26,7 @@ PLANTED = {
     "tensorrt": ("gistline/detection/planted_gpu.py", "def run():\n    import tensorrt, pycuda.driver"),
     "openvino": ("workers/planted_cpu.py", "import openvino.properties"),
     "anthropic": ("gistline/reports/planted_llm.py", "from anthropic import Anthropic"),
+    "argon2": ("gistline/flows/planted_hash.py", "from argon2 import PasswordHasher"),
     "training": ("gistline/detection/planted_training.py", "import torch"),
 }
 """For each contract's id a file, and the import in it that breaks the contract."""

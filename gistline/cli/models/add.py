@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gistline.cli.actor import actor
 from gistline.cli.models.registry import registry
 from gistline.cli.output import console, print_json
 from gistline.detection.labels_file import read_labels
@@ -89,7 +90,7 @@ def _wishes(labels: Path | None, **told: str | tuple[int, int] | None) -> Wishes
 def _register(context: click.Context, tried: TriedModel) -> bool:
     """Whether the registry did not have it yet."""
     with registry(context) as opened:
-        return register_model(opened.sessions, tried.model, opened.settings.registry).new
+        return register_model(opened.sessions, tried.model, opened.settings.registry, by=actor()).new
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gistline.cli.models.registry import actor, registry
+from gistline.cli.actor import actor
+from gistline.cli.models.registry import registry
 from gistline.cli.output import console, print_json
 from gistline.flows.promote_model import promote_model
 

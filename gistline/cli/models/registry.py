@@ -1,9 +1,7 @@
-"""What the commands of ``gistline model`` share: the database with the bundled models in it, and who asks."""
+"""What the commands of ``gistline model`` share: the database with the bundled models in it."""
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,12 +22,3 @@ def registry(context: click.Context) -> Iterator[Database]:
     with database(context) as opened:
         register_bundled(opened.sessions, opened.settings)
         yield opened
-
-
-def actor() -> str:
-    """Who runs this command, for the history."""
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError):
-        name = "unknown"
-    return f"{name}@{socket.gethostname()}"

@@ -4,8 +4,9 @@ Names of constraints come from a convention, so that migrations can name them. S
 made from the enum: adding one is then a plain migration.
 """
 
+from gistline.storage.tables.access import ApiKey, AuditRow, PersonRow, ProgramRow, SessionRow, SignInAttempt
 from gistline.storage.tables.base import AttemptState, Base, ServingAction, WindowState
-from gistline.storage.tables.inspection import ApiKey, Camera, EngineRow, FindingRow, FrameRow, VerdictRow
+from gistline.storage.tables.inspection import Camera, EngineRow, FindingRow, FrameRow, VerdictRow
 from gistline.storage.tables.queue import BatchRow, DeadLetterRow, DrainRow, SubmissionRow
 from gistline.storage.tables.reporting import LlmAttempt, PriceUsed, ReportFinding, ReportRow, ReportWindow
 from gistline.storage.tables.serving import ModelRow, PassportRow, ServingRow, WorkerHeartbeat
@@ -13,6 +14,7 @@ from gistline.storage.tables.serving import ModelRow, PassportRow, ServingRow, W
 __all__ = [
     "ApiKey",
     "AttemptState",
+    "AuditRow",
     "Base",
     "BatchRow",
     "Camera",
@@ -24,12 +26,16 @@ __all__ = [
     "LlmAttempt",
     "ModelRow",
     "PassportRow",
+    "PersonRow",
     "PriceUsed",
+    "ProgramRow",
     "ReportFinding",
     "ReportRow",
     "ReportWindow",
     "ServingAction",
     "ServingRow",
+    "SessionRow",
+    "SignInAttempt",
     "SubmissionRow",
     "VerdictRow",
     "WindowState",

@@ -15,7 +15,15 @@ from sqlalchemy import BigInteger, DateTime, Enum, MetaData, Numeric, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 
-from gistline.domain import DeadLetterKind, DeadLetterResolution, FrameState, PassportVerdict, Placement, VerdictKind
+from gistline.domain import (
+    DeadLetterKind,
+    DeadLetterResolution,
+    FrameState,
+    PassportVerdict,
+    Placement,
+    Role,
+    VerdictKind,
+)
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -81,4 +89,5 @@ class Base(DeclarativeBase):
         ServingAction: _enum(ServingAction, "action"),
         DeadLetterKind: _enum(DeadLetterKind, "kind"),
         DeadLetterResolution: _enum(DeadLetterResolution, "resolution"),
+        Role: _enum(Role, "role"),
     }

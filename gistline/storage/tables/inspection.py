@@ -26,18 +26,6 @@ class Camera(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class ApiKey(Base):
-    """A camera's key, of which only the SHA-256 is kept: the key is 256 random bits, so no slow hash is needed."""
-
-    __tablename__ = "api_keys"
-
-    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    camera_id: Mapped[int] = mapped_column(ForeignKey("cameras.id"), index=True)
-    key_sha256: Mapped[bytes] = mapped_column(unique=True)
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    revoked_at: Mapped[datetime | None]
-
-
 class EngineRow(Base):
     """A detector as it really ran, one row for each distinct combination."""
 
