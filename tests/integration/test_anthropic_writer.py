@@ -90,7 +90,7 @@ def test_the_request_is_the_prompt_and_nothing_else(
 def test_a_schema_goes_along(
     server: MessagesServer, writer: AnthropicWriter, booked: list[Attempt], prompt: Prompt
 ) -> None:
-    schema = {"type": "object", "properties": {"headline": {"type": "string"}}}
+    schema = {"type": "object", "properties": {"headline": {"type": "string"}}, "additionalProperties": False}
     plain = request_of(prompt)
     asked = replace(plain, schema=schema)
     writer.write(asked, book=booked.append)
