@@ -25,11 +25,12 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 
 from gistline.errors import SettingsError
 from gistline.settings_access import AccessSettings
+from gistline.settings_acting import AlarmSettings, MqttSettings, VerdictChannelSettings
 from gistline.settings_base import FILE, Environment, Section, knob, with_password
 
 CONFIG_VARIABLE = "GISTLINE_CONFIG"
 DEFAULT_CONFIG = Path("gistline.toml")
-SECRET_WORDS = ("key", "url", "password", "token", "authorization")
+SECRET_WORDS = ("key", "url", "password", "token", "authorization", "secret")
 """Settings with these in their name are never shown in an error."""
 
 
@@ -297,6 +298,9 @@ class Settings(BaseSettings):
     pressure: PressureSettings = PressureSettings()
     reports: ReportSettings = ReportSettings()
     access: AccessSettings = AccessSettings()
+    mqtt: MqttSettings = MqttSettings()
+    verdicts: VerdictChannelSettings = VerdictChannelSettings()
+    alarms: AlarmSettings = AlarmSettings()
 
     @classmethod
     def settings_customise_sources(

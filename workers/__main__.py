@@ -1,4 +1,4 @@
-"""``python -m workers detect|report|beat``: run one worker process until SIGTERM.
+"""``python -m workers detect|report|beat|verdicts``: run one worker process until SIGTERM.
 
 SIGTERM ends it after the batch or report that it holds. SIGQUIT and SIGKILL leave that to the leases.
 """
@@ -33,6 +33,7 @@ from workers.upkeep import (
     say_refused,
     serving_duties,
 )
+from workers.verdicts import run_verdicts
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LEVELS = ("debug", "info", "warning", "error")
@@ -96,7 +97,7 @@ def _serve(app: Celery, fleet: Fleet, runtime: Alive, watches: Sequence[Watch], 
 
 
 RUN: Final[Mapping[str, Callable[[Settings], int | None]]] = MappingProxyType(
-    {"detect": run_detect, "report": run_report, "beat": run_beat}
+    {"detect": run_detect, "report": run_report, "beat": run_beat, "verdicts": run_verdicts}
 )
 
 
@@ -104,7 +105,11 @@ RUN: Final[Mapping[str, Callable[[Settings], int | None]]] = MappingProxyType(
 @click.argument("kind", type=click.Choice(list(RUN)))
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What is logged.")
 def main(kind: str, log_level: str) -> None:
-    """Run one worker process: detect (frames), report (reports and upkeep) or beat (the clock of the upkeep)."""
+    """Run one worker process.
+
+    detect looks at frames, report writes reports and does the upkeep, beat is the clock of the upkeep, verdicts watches
+    over what gates are told.
+    """
     set_up_logging(log_level)
     try:
         settings = load_settings()

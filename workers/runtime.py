@@ -21,6 +21,8 @@ from gistline.flows.inspect_frames import inspect_frames
 from gistline.flows.measure_passport import MeasuringTools, OpenModel
 from gistline.flows.report_tools import ReportTools, open_report_tools
 from gistline.flows.station import Inspected, Station, open_station
+from gistline.flows.tell_gates import GateTeller
+from gistline.flows.verdict_out import VerdictOut
 from gistline.frames.store import FrameStore, open_store
 from gistline.settings import Settings
 from gistline.storage.session import Sessions, close_database, open_database
@@ -154,9 +156,18 @@ def detect_runtime(
         station = open_station(sessions, store, serving, settings, worker=worker_name(Fleet.DETECT))
         follower = Follower(tools, station)
         stack.callback(follower.close)
+        _tell_gates(settings, station, stack)
         stack.callback(station.close)
         log.info("detector ready: %s, passport %s", serving.detector.info, serving.passport.id)
         yield DetectRuntime(settings, sessions, dispatcher, station, follower)
+
+
+def _tell_gates(settings: Settings, station: Station, stack: ExitStack) -> None:
+    if settings.verdicts.enabled:
+        teller = GateTeller(station.sessions, VerdictOut(settings, name=Fleet.DETECT), settings.verdicts)
+        teller.open()
+        stack.callback(teller.close)
+        station.tell = teller.tell
 
 
 @contextmanager

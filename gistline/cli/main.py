@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, Entry] = {
     "bench": Entry("gistline.cli.bench", "Latency and throughput of detectors, side by side."),
     "drain": Entry("gistline.cli.drain", "Take workers out: they finish what they hold, give back the rest and leave."),
     "stages": Entry("gistline.cli.stages", "Where the time of the last batches went: queue, decode, engine, commit."),
+    "gate": Entry("gistline.cli.gate", "An example of a sorting gate: what it would do with each part."),
     "cameras": Entry("gistline.cli.cameras", "Add cameras, list them, and change or revoke their keys."),
     "people": Entry("gistline.cli.people", "Who may sign in: add, list, change, disable."),
     "submit": Entry("gistline.cli.submit", "Send image files to a running API."),

@@ -26,7 +26,7 @@ POLL_S = 0.2
 HOPELESS = 2
 """A program that ended this often before the system was ready will not get ready."""
 
-WORKERS = ("detect", "report")
+WORKERS = ("detect", "report", "verdicts")
 """Kinds of process that tell the database when they are ready."""
 
 Say = Callable[[str], None]
@@ -90,6 +90,8 @@ def programs(settings: Settings, detect_workers: int) -> list[Program]:
     modules: dict[str, tuple[str, ...]] = {
         f"detect-{number}": ("workers", "detect") for number in range(1, detect_workers + 1)
     }
+    if settings.verdicts.enabled:
+        modules["verdicts"] = ("workers", "verdicts")
     modules |= {"report": ("workers", "report"), "beat": ("workers", "beat"), "api": ("api",)}
     logs = settings.data_dir / "logs"
     return [

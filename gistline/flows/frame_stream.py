@@ -162,6 +162,7 @@ class FrameStream:
         loaded = future.result()
         batch.take(loaded)
         if loaded.image is None:
+            self._station.tell(batch.outcomes[-1], self._serving.measure)
             self._end_if_looked_at(batch)
         else:
             self._awaiting.append((batch, loaded.frame))
@@ -174,6 +175,7 @@ class FrameStream:
         batch, frame = self._awaiting.popleft()
         batch.infer_s += began - self._answered_at - self._fed_s
         batch.judge(frame.id, seen, self._station.settings.verdict)
+        self._station.tell(batch.outcomes[-1], self._serving.measure)
         batch.post_s += time.perf_counter() - began
         self._end_if_looked_at(batch)
         self._answered_at, self._fed_s = time.perf_counter(), 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,6 +16,8 @@ from gistline.flows.serve_model import Serving
 from gistline.frames.store import FrameStore
 from gistline.settings import Settings
 from gistline.storage.batches import BatchNote, save_batches
+from gistline.storage.findings import Measure
+from gistline.storage.frames import Outcome
 from gistline.storage.session import Sessions, transaction
 
 
@@ -60,6 +62,8 @@ class Station:
     tidying: list[Future[None]] = field(default_factory=list)
     notes: list[BatchNote] = field(default_factory=list)
     """Batches committed and not yet noted; the next commit takes them along, or :meth:`write_notes` does."""
+    tell: Callable[[Outcome, Measure], None] = lambda _outcome, _measure: None
+    """Told how a frame ended as soon as that is known, long before it is committed; never waits."""
     _look: Condition = field(default_factory=Condition)
     _looks: Serving | None = None
 

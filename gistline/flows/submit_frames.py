@@ -19,6 +19,7 @@ from gistline.frames.decode import verify
 from gistline.frames.store import FrameStore
 from gistline.settings import Settings
 from gistline.storage.cameras import CameraIdentity
+from gistline.storage.gate_verdicts import await_verdicts
 from gistline.storage.session import Sessions, transaction
 from gistline.storage.submissions import KnownFrame, NewFrame, find_known, hold_bytes, insert_frames
 
@@ -160,6 +161,8 @@ def _save(
         [one.row for one in checked if fresh.get(one.row.idempotency_key) is one],
         fair_rate=settings.fleet.fair_rate,
     )
+    if settings.verdicts.enabled:
+        await_verdicts(session, inserted, settings.verdicts)
     beaten = find_known(session, camera_id, {key for key, one in fresh.items() if one.row.id not in inserted})
     _refuse_other_bytes(checked, _digests(beaten))
     return [_accepted(one.row, known | beaten, inserted=one.row.id in inserted, fresh=fresh) for one in checked]

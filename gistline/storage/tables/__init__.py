@@ -5,6 +5,7 @@ made from the enum: adding one is then a plain migration.
 """
 
 from gistline.storage.tables.access import ApiKey, AuditRow, PersonRow, ProgramRow, SessionRow, SignInAttempt
+from gistline.storage.tables.acting import GateChannelRow, GateVerdictRow
 from gistline.storage.tables.base import AttemptState, Base, ServingAction, WindowState
 from gistline.storage.tables.inspection import Camera, EngineRow, FindingRow, FrameRow, VerdictRow
 from gistline.storage.tables.queue import BatchRow, DeadLetterRow, DrainRow, SubmissionRow
@@ -23,6 +24,8 @@ __all__ = [
     "EngineRow",
     "FindingRow",
     "FrameRow",
+    "GateChannelRow",
+    "GateVerdictRow",
     "LlmAttempt",
     "ModelRow",
     "PassportRow",

@@ -24,6 +24,7 @@ from gistline.domain import (
     Role,
     VerdictKind,
 )
+from gistline.domain_acting import VerdictSource
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -82,6 +83,7 @@ class Base(DeclarativeBase):
         dict[str, Any]: JSONB(),
         FrameState: _enum(FrameState, "state"),
         VerdictKind: _enum(VerdictKind, "kind"),
+        VerdictSource: _enum(VerdictSource, "source"),
         Placement: _enum(Placement, "placement"),
         WindowState: _enum(WindowState, "state"),
         AttemptState: _enum(AttemptState, "state"),

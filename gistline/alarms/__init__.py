@@ -1,0 +1,1 @@
+"""When an alarm is raised, and what it says. Pure."""
