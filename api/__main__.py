@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import sys
 
@@ -14,7 +13,11 @@ from api.protocol import MAX_HEAD_BYTES, ProblemProtocol
 from gistline.errors import GistlineError
 from gistline.frames.store import open_store
 from gistline.settings import Settings, load_settings
+from gistline.settings_report import secrets_of
 from gistline.storage.session import close_database, open_database
+from gistline.telemetry import metrics
+from gistline.telemetry.listener import Exposed, Health, Place, listening
+from gistline.telemetry.logs import set_up_logging
 
 GRACE_S = 10
 KEEP_ALIVE_S = 30
@@ -34,20 +37,26 @@ class Server(uvicorn.Server):
 
 def main() -> int:
     """Load the settings and serve; a setting that is wrong ends it with the cure."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = load_settings()
+        set_up_logging(settings.log, service="api", secrets=secrets_of(settings))
         _check(settings)
+        return _serve(settings)
     except GistlineError as error:
         sys.stderr.write(f"{error.title}: {error}\n")
         return 2
+
+
+def _serve(settings: Settings) -> int:
     server = Server(config(settings, create_app(settings)))
-    server.run()
+    exposed = Exposed(metrics.REGISTRY, Health(ready=lambda: server.started))
+    with listening(settings.metrics, Place.API, exposed):
+        server.run()
     return 0 if server.started else 1
 
 
 def config(settings: Settings, app: FastAPI) -> uvicorn.Config:
-    """Uvicorn's configuration; its access log is off because it would cost more than most requests."""
+    """Uvicorn's configuration; its access log is off, since :mod:`api.observed` writes one where it is wanted."""
     return uvicorn.Config(
         app,
         host=settings.api.host,

@@ -12,10 +12,12 @@ from api import costs, findings, frames, health, me, problems, reports, sign_in
 from api.admission import Gauge
 from api.deps import Services
 from api.headers import SafeHeaders
+from api.observed import Observed
 from gistline.dispatch import CelerySender, Dispatcher
 from gistline.frames.store import open_store
 from gistline.settings import Settings
 from gistline.storage.session import close_database, open_database
+from gistline.telemetry import metrics
 
 ROUTERS = (frames.router, findings.router, reports.router, costs.router, health.router, me.router, sign_in.router)
 
@@ -29,6 +31,8 @@ def create_app(settings: Settings, *, dispatcher: Dispatcher | None = None) -> F
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         sender = CelerySender(settings.redis, settings.fleet) if dispatcher is None else dispatcher
+        if isinstance(sender, CelerySender):
+            metrics.BELLS.follow(sender.counts)
         sessions = open_database(settings.database)
         try:
             app.state.gauge = Gauge()
@@ -43,6 +47,7 @@ def create_app(settings: Settings, *, dispatcher: Dispatcher | None = None) -> F
     app = FastAPIOffline(title="Gistline", summary="Camera frames in, the gist out.", lifespan=lifespan)
     problems.install(app)
     app.add_middleware(SafeHeaders)
+    app.add_middleware(Observed, access=settings.log.access)
     for router in ROUTERS:
         app.include_router(router)
     return app

@@ -14,6 +14,7 @@ from gistline.frames.store import FrameStore
 from gistline.settings import Settings
 from gistline.storage.cameras import CameraIdentity, authenticate
 from gistline.storage.session import Sessions, transaction
+from gistline.telemetry.logs import add_fields
 
 bearer = HTTPBearer(auto_error=False, description="A camera's key; `gistline cameras add` prints one.")
 
@@ -51,7 +52,9 @@ def get_camera(
             "The request has no key.", cure="Send the header 'Authorization: Bearer KEY' with a camera's key."
         )
     with transaction(services.sessions) as session:
-        return authenticate(session, given.credentials)
+        camera = authenticate(session, given.credentials)
+    add_fields(camera=camera.name, line=camera.line)
+    return camera
 
 
 CameraOf = Annotated[CameraIdentity, Depends(get_camera)]

@@ -159,6 +159,10 @@ class CelerySender:
         """What became of the messages."""
         return self._count
 
+    def counts(self) -> tuple[int, int, int]:
+        """Messages sent, failed and surplus, for metrics."""
+        return self._count.sent, self._count.failed, self._count.surplus
+
     def ring_detect(self, frame_ids: Sequence[UUID]) -> None:
         """Queue a message; returns at once."""
         self._put(TaskName.DETECT_FRAMES, frame_ids)

@@ -27,6 +27,7 @@ from gistline.errors import SettingsError
 from gistline.settings_access import AccessSettings
 from gistline.settings_acting import AlarmSettings, MqttSettings, VerdictChannelSettings
 from gistline.settings_base import FILE, Environment, Section, knob, with_password
+from gistline.settings_observability import LogSettings, MetricsSettings
 
 CONFIG_VARIABLE = "GISTLINE_CONFIG"
 DEFAULT_CONFIG = Path("gistline.toml")
@@ -301,6 +302,8 @@ class Settings(BaseSettings):
     mqtt: MqttSettings = MqttSettings()
     verdicts: VerdictChannelSettings = VerdictChannelSettings()
     alarms: AlarmSettings = AlarmSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     @classmethod
     def settings_customise_sources(

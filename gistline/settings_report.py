@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
+from urllib.parse import unquote, urlsplit
 
 from annotated_types import Ge, Le
 from pydantic import BaseModel, SecretStr
@@ -63,6 +64,13 @@ def as_environment(settings: Settings) -> dict[str, str]:
     All are named, not only those that differ from their default: the child may read a file that says otherwise.
     """
     return {_variable(path): _as_text(_plain(raw, reveal=True)) for path, _, raw in _leaves(settings)}
+
+
+def secrets_of(settings: Settings) -> set[str]:
+    """Every secret in the clear, and the passwords within URLs: what no log may show."""
+    found = {str(_plain(raw, reveal=True)) for _, _, raw in _leaves(settings) if isinstance(raw, SecretStr)} - {""}
+    passwords = {urlsplit(one).password or "" for one in found if "://" in one}
+    return found | passwords | {unquote(one) for one in passwords} - {""}
 
 
 def as_toml(knobs: list[Knob]) -> str:

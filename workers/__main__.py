@@ -18,6 +18,10 @@ from gistline.detection.detector import open_model
 from gistline.errors import GistlineError
 from gistline.flows.measure_passport import OpenModel
 from gistline.settings import Settings, load_settings
+from gistline.settings_observability import LogSettings
+from gistline.settings_report import secrets_of
+from gistline.telemetry import logs, metrics
+from gistline.telemetry.listener import Exposed, Health, Place, listening
 from workers.app import QUEUES, Fleet, create_celery, worker_name
 from workers.runtime import detect_runtime, report_runtime
 from workers.tasks import add_detect_tasks, add_report_tasks, add_upkeep_tasks
@@ -32,10 +36,10 @@ from workers.upkeep import (
     say_goodbye,
     say_refused,
     serving_duties,
+    watch_over,
 )
 from workers.verdicts import run_verdicts
 
-FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -46,7 +50,13 @@ def run_detect(settings: Settings, open_with: OpenModel = open_model) -> int:
         GistlineError: it cannot start; the message says what cures it.
 
     """
-    with detect_runtime(settings, open_with, say_refused=say_refused) as runtime:
+    health = Health()
+    exposed = Exposed(metrics.REGISTRY, health)
+    with (
+        listening(settings.metrics, Place.WORKER, exposed) as address,
+        detect_runtime(settings, open_with, say_refused=say_refused) as runtime,
+    ):
+        runtime.metrics_address = address
         app = create_celery(settings, Fleet.DETECT)
         add_detect_tasks(app, runtime)
         watches = [
@@ -55,6 +65,7 @@ def run_detect(settings: Settings, open_with: OpenModel = open_model) -> int:
             Watch(serving_duties(runtime), {}),
         ]
         # One message at a time in the main thread: the engine is the bottleneck, and it is in this process.
+        watch_over(health, runtime, watches[0])
         return _serve(app, Fleet.DETECT, runtime, watches, pool="solo", concurrency=1)
 
 
@@ -65,12 +76,16 @@ def run_report(settings: Settings) -> int:
         GistlineError: it cannot start; the message says what cures it.
 
     """
-    with report_runtime(settings) as runtime:
+    health = Health()
+    exposed = Exposed(metrics.REGISTRY, health)
+    with listening(settings.metrics, Place.WORKER, exposed) as address, report_runtime(settings) as runtime:
+        runtime.metrics_address = address
         app = create_celery(settings, Fleet.REPORT)
         add_report_tasks(app, runtime)
         add_upkeep_tasks(app, runtime)
         watches = [Watch(report_duties(runtime), runtime.reactions)]
         concurrency = settings.fleet.report_concurrency
+        watch_over(health, runtime, watches[0])
         return _serve(app, Fleet.REPORT, runtime, watches, pool="threads", concurrency=concurrency)
 
 
@@ -103,25 +118,28 @@ RUN: Final[Mapping[str, Callable[[Settings], int | None]]] = MappingProxyType(
 
 @click.command()
 @click.argument("kind", type=click.Choice(list(RUN)))
-@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="What is logged.")
-def main(kind: str, log_level: str) -> None:
+@click.option("--log-level", type=click.Choice(LEVELS), help="What is logged, instead of log.level.")
+def main(kind: str, log_level: str | None) -> None:
     """Run one worker process.
 
     detect looks at frames, report writes reports and does the upkeep, beat is the clock of the upkeep, verdicts watches
     over what gates are told.
     """
-    set_up_logging(log_level)
     try:
         settings = load_settings()
+        set_up_logging(log_level or settings.log.level, settings, kind=kind)
         sys.exit(RUN[kind](settings))
     except GistlineError as error:
         click.echo(f"{error.title}: {error}", err=True)
         sys.exit(1)
 
 
-def set_up_logging(level: str) -> None:
+def set_up_logging(level: str, settings: Settings | None = None, *, kind: str = "detect") -> None:
     """Log to stderr; Celery's two lines a message only when debugging, because a bell is rung many times a second."""
-    logging.basicConfig(level=level.upper(), format=FORMAT, stream=sys.stderr)
+    form = settings.log if settings else LogSettings()
+    service = "beat" if kind == "beat" else f"worker-{kind}"
+    secrets = secrets_of(settings) if settings else ()
+    logs.set_up_logging(form.model_copy(update={"level": level}), service=service, secrets=secrets)
     if level != "debug":
         for name in ("celery.app.trace", "celery.worker.strategy", "celery.beat"):
             logging.getLogger(name).setLevel(logging.WARNING)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from gistline.errors import EngineUnavailable, GistlineError, StorageUnavailable
+from gistline.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def settled(reactions: Reactions) -> Iterator[None]:
     except Exception as error:  # noqa: BLE001 - the door: Celery would log it and forget the fate
         fate = fate_of(error)
         _log(fate, error)
+        metrics.TASK_FAILURES.labels(fate.value).inc()
         reactions.get(fate, lambda: None)()
 
 

@@ -26,6 +26,7 @@ from gistline.flows.verdict_out import VerdictOut
 from gistline.frames.store import FrameStore, open_store
 from gistline.settings import Settings
 from gistline.storage.session import Sessions, close_database, open_database
+from gistline.telemetry import metrics
 from workers.app import Fleet, is_stopping, leave, worker_name
 from workers.retries import Fate, Reactions
 from workers.serving import Follower, first_serving
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 BROKEN_ENGINE = 70
 """Exit code (EX_SOFTWARE) of a worker whose engine stopped answering."""
 RING_PAUSE_S = 1.0
+HANGING_LEASES = 5
+"""An engine that is busy with one call for this many leases hangs; a call takes less than one."""
 
 
 @dataclass(slots=True)
@@ -52,6 +55,8 @@ class DetectRuntime:
     busy_since: float | None = None
     rang_at: float = 0.0
     total: Inspected = field(default_factory=Inspected)
+    metrics_address: str = ""
+    """Where this process serves its metrics, ``host:port``."""
 
     def inspect(self, frame_ids: Sequence[UUID]) -> Inspected:
         """Inspect these frames and what else is pending.
@@ -97,6 +102,11 @@ class DetectRuntime:
         stuck = since is not None and time.monotonic() - since > self.settings.fleet.lease_s
         return not (self.broken or stuck or is_stopping())
 
+    def hangs(self) -> bool:
+        """Whether its engine has not come back for so long that it never will."""
+        since = self.busy_since
+        return since is not None and time.monotonic() - since > HANGING_LEASES * self.settings.fleet.lease_s
+
     def detail(self) -> dict[str, Any]:
         """Facts for the heartbeat: what runs, and the work so far."""
         serving = self.station.serving
@@ -107,6 +117,7 @@ class DetectRuntime:
             "serving": serving.facts() | {"error": self.follower.error},
             "broken": self.broken,
             "work": asdict(self.total),
+            "metrics": self.metrics_address,
         }
 
 
@@ -119,6 +130,7 @@ class ReportRuntime:
     dispatcher: Dispatcher
     store: FrameStore
     tools: ReportTools
+    metrics_address: str = ""
 
     @property
     def reactions(self) -> Reactions:
@@ -131,7 +143,12 @@ class ReportRuntime:
 
     def detail(self) -> dict[str, Any]:
         """Facts for the heartbeat."""
-        return {"writer": self.settings.reports.writer, "model": self.settings.reports.model}
+        reports = self.settings.reports
+        return {"writer": reports.writer, "model": reports.model, "metrics": self.metrics_address}
+
+    def hangs(self) -> bool:
+        """Never: every call of a report has a time-out."""
+        return False
 
 
 @contextmanager
@@ -190,4 +207,5 @@ def _open_shared(settings: Settings, stack: ExitStack) -> tuple[Sessions, Dispat
     stack.callback(close_database, sessions)
     dispatcher = CelerySender(settings.redis, settings.fleet)
     stack.callback(dispatcher.close)
+    metrics.BELLS.follow(dispatcher.counts)
     return sessions, dispatcher, open_store(settings)

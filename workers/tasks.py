@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from celery import Celery
+from celery import Celery, current_task
 
 from gistline.dispatch import TaskName
 from gistline.flows.close_windows import close_windows
+from gistline.flows.observed_report import observed_report
 from gistline.flows.prune_frames import prune_frames, prune_orphans
 from gistline.flows.sweep import sweep
-from gistline.flows.write_report import write_report
+from gistline.telemetry.logs import log_fields
 from workers.retries import Reactions, settled
 from workers.runtime import DetectRuntime, ReportRuntime
 
@@ -30,7 +31,7 @@ def add_report_tasks(app: Celery, runtime: ReportRuntime) -> None:
 
     def write(window_ids: list[str]) -> None:
         for window_id in window_ids:
-            write_report(UUID(window_id), runtime.tools)
+            observed_report(UUID(window_id), runtime.tools)
 
     _add(app, TaskName.WRITE_REPORT, write, runtime.reactions)
 
@@ -46,7 +47,7 @@ def add_upkeep_tasks(app: Celery, held: ReportRuntime) -> None:
 
 def _add(app: Celery, name: TaskName, work: Callable[..., object], reactions: Reactions) -> None:
     def task(*arguments: list[str]) -> None:
-        with settled(reactions):
+        with log_fields(task=name.value, task_id=current_task.request.id), settled(reactions):
             work(*arguments)
 
     app.task(task, name=name.value, shared=False)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from celery.beat import Scheduler, Service
 
@@ -26,6 +26,8 @@ from gistline.settings import Settings
 from gistline.storage.drains import forget_drain, is_asked_to_leave
 from gistline.storage.heartbeats import Beat, remove_beat, save_beat
 from gistline.storage.session import Sessions, transaction
+from gistline.telemetry import metrics
+from gistline.telemetry.listener import Exposed, Health, Place, listening
 from workers.app import Fleet, is_stopping, leave, worker_name
 from workers.retries import Reactions, settled
 from workers.runtime import DetectRuntime, ReportRuntime
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 CLOSE_WINDOWS_S: Final = 5.0
 PRUNE_S: Final = 3_600.0
 ORPHANS_S: Final = 86_400.0
+STILL_S: Final = 120.0
+"""A watch that did not come round for this long stands still; a database that is away delays it by less."""
 ENOUGH_WAITING: Final = 8
 """With this many duties waiting, nobody is doing them: beat adds none."""
 
@@ -55,13 +59,20 @@ class Watch(Thread):
         self._due = dict.fromkeys(duties, 0.0)
         self._reactions = reactions
         self._left = Event()
+        self.turned_at = time.monotonic()
+        """When it last looked for something to do, by the monotonic clock."""
 
     def run(self) -> None:
         """Until :meth:`leave`."""
         while not self._left.wait(max(0.0, min(self._due.values()) - time.monotonic())):
+            self.turned_at = time.monotonic()
             for duty, due in self._due.items():
                 if due <= time.monotonic():
                     self._due[duty] = time.monotonic() + self._do(duty)
+
+    def turns(self) -> bool:
+        """Whether it still comes round; asked from other threads."""
+        return time.monotonic() - self.turned_at < STILL_S
 
     def leave(self) -> None:
         """Finish what is being done and end."""
@@ -90,6 +101,18 @@ class Alive(Protocol):
         ...
 
 
+class Stuckable(Protocol):
+    """What its own health asks of a runtime."""
+
+    def ready(self) -> bool:
+        """Whether it takes work."""
+        ...
+
+    def hangs(self) -> bool:
+        """Whether it will never do anything again."""
+        ...
+
+
 def beat(runtime: Alive, fleet: Fleet) -> None:
     """Say that this process is alive and whether it is ready; see whether it is asked to leave."""
     with transaction(runtime.sessions) as session:
@@ -98,6 +121,15 @@ def beat(runtime: Alive, fleet: Fleet) -> None:
     if asked and not is_stopping():
         log.info("drained: this worker finishes what it holds and leaves")
         leave(0)
+
+
+def watch_over(health: Health, runtime: Stuckable, watch: Watch) -> None:
+    """Let a process's health say what its runtime and its ``watch`` say, the one that gives signs of life.
+
+    A process whose watch stands still, or whose engine hangs for several leases, is not alive: only a restart helps.
+    """
+    health.ready = runtime.ready
+    health.alive = lambda: watch.turns() and not runtime.hangs()
 
 
 def join_fleet(sessions: Sessions, fleet: Fleet) -> None:
@@ -166,6 +198,14 @@ def report_duties(runtime: ReportRuntime) -> list[Duty]:
 class BoundedScheduler(Scheduler):  # type: ignore[misc]
     """Celery's scheduler in memory, which rings no more while nobody listens."""
 
+    ticked_at: ClassVar[float] = float("-inf")
+    """When one last came round, by the monotonic clock."""
+
+    def tick(self, *arguments: Any, **options: Any) -> Any:
+        """Come round."""
+        type(self).ticked_at = time.monotonic()
+        return super().tick(*arguments, **options)
+
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **options: Any) -> Any:
         """Send, unless enough messages wait."""
         if producer is not None and waiting(producer.channel, QUEUE_OF[TaskName(entry.task)]) >= ENOUGH_WAITING:
@@ -200,6 +240,9 @@ def run_beat(settings: Settings) -> None:
     """
     app = sender_app(settings.redis)
     app.conf.update(beat_schedule=schedule(settings), result_expires=None)
+    health = Health(ready=lambda: time.monotonic() - BoundedScheduler.ticked_at < STILL_S)
+    # Waiting for a Redis that is away is not a reason to be restarted.
     # Nothing is lost by leaving at once, and Celery would go on reconnecting to a Redis that is away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    Service(app, max_interval=1, scheduler_cls=BoundedScheduler).start()
+    with listening(settings.metrics, Place.BEAT, Exposed(metrics.REGISTRY, health)):
+        Service(app, max_interval=1, scheduler_cls=BoundedScheduler).start()

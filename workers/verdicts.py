@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from threading import Event
 from typing import Final
@@ -18,6 +18,8 @@ from gistline.settings import Settings
 from gistline.storage.drains import forget_drain, is_asked_to_leave
 from gistline.storage.heartbeats import Beat, remove_beat, save_beat
 from gistline.storage.session import Sessions, close_database, open_database, transaction
+from gistline.telemetry import metrics
+from gistline.telemetry.listener import Exposed, Health, Place, listening
 from workers.upkeep import Duty, Watch
 
 log = logging.getLogger(__name__)
@@ -39,12 +41,16 @@ def run_verdicts(settings: Settings) -> int:
     name = f"{KIND}-{os.getpid()}@{socket.gethostname()}"
     stopping = Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    health = Health()
     with ExitStack() as stack:
+        address = stack.enter_context(listening(settings.metrics, Place.WORKER, Exposed(metrics.REGISTRY, health)))
         sessions = open_database(settings.database)
         stack.callback(close_database, sessions)
         watch = VerdictWatch(sessions, VerdictOut(settings, name=name, beats=True), settings.verdicts)
         stack.callback(_say_goodbye, sessions, name)
-        life = Watch([Duty(settings.fleet.heartbeat_s, _alive(sessions, name, watch, stopping))], {})
+        detail = {"missed": lambda: watch.missed, "metrics": lambda: address}
+        life = Watch([Duty(settings.fleet.heartbeat_s, _alive(sessions, name, detail, stopping))], {})
+        health.ready, health.alive = (lambda: not stopping.is_set()), life.turns
         life.start()
         stack.callback(life.leave)
         log.info("verdicts ready.")
@@ -52,14 +58,16 @@ def run_verdicts(settings: Settings) -> int:
     return 0
 
 
-def _alive(sessions: Sessions, name: str, watch: VerdictWatch, stopping: Event) -> Callable[[], None]:
+def _alive(
+    sessions: Sessions, name: str, detail: Mapping[str, Callable[[], object]], stopping: Event
+) -> Callable[[], None]:
     started: list[bool] = []
 
     def beat() -> None:
         with transaction(sessions) as session:
             if not started:  # a process joins by starting, whatever was asked of an earlier one of its name
                 forget_drain(session, name)
-            save_beat(session, Beat(name, KIND, ready=True, detail={"missed": watch.missed}))
+            save_beat(session, Beat(name, KIND, True, {fact: tell() for fact, tell in detail.items()}))
             asked = is_asked_to_leave(session, name)
         started[:] = [True]
         if asked:

@@ -23,6 +23,8 @@ COMMANDS: Mapping[str, Entry] = {
     "drain": Entry("gistline.cli.drain", "Take workers out: they finish what they hold, give back the rest and leave."),
     "stages": Entry("gistline.cli.stages", "Where the time of the last batches went: queue, decode, engine, commit."),
     "gate": Entry("gistline.cli.gate", "An example of a sorting gate: what it would do with each part."),
+    "metrics": Entry("gistline.cli.metrics", "Serve what the database knows of the fleet to Prometheus."),
+    "health": Entry("gistline.cli.health", "Is a process of this machine ready? An exit code for container engines."),
     "cameras": Entry("gistline.cli.cameras", "Add cameras, list them, and change or revoke their keys."),
     "people": Entry("gistline.cli.people", "Who may sign in: add, list, change, disable."),
     "submit": Entry("gistline.cli.submit", "Send image files to a running API."),

@@ -63,7 +63,7 @@ def running(settings: Settings, *, detect_workers: int = 1, say: Say, on_event: 
             with Supervisor(on_event=on_event, retired=_drained(complete)) as supervisor:
                 for program in programs(complete, detect_workers):
                     supervisor.start(program)
-                stack = Stack(complete, supervisor, f"http://{_reachable(complete.api.host)}:{complete.api.port}")
+                stack = Stack(complete, supervisor, f"http://{reachable(complete.api.host)}:{complete.api.port}")
                 wait_until_ready(stack, say)
                 yield stack
 
@@ -94,9 +94,12 @@ def programs(settings: Settings, detect_workers: int) -> list[Program]:
         modules["verdicts"] = ("workers", "verdicts")
     modules |= {"report": ("workers", "report"), "beat": ("workers", "beat"), "api": ("api",)}
     logs = settings.data_dir / "logs"
+    commands = {name: ("-m", *module) for name, module in modules.items()}
+    if settings.metrics.port:
+        commands["metrics"] = ("-c", "from gistline.cli.main import main; main()", "metrics")
     return [
-        Program(name, (sys.executable, "-P", "-m", *module), logs / f"{name}.log", env=environment)
-        for name, module in modules.items()
+        Program(name, (sys.executable, "-P", *command), logs / f"{name}.log", env=environment)
+        for name, command in commands.items()
     ]
 
 
@@ -118,7 +121,7 @@ def _with_port(settings: Settings) -> Settings:
     return settings
 
 
-def _reachable(host: str) -> str:
+def reachable(host: str) -> str:
     """Address that reaches a server listening on ``host`` from this machine."""
     local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not listened on
     return local.get(host, f"[{host}]" if ":" in host else host)
@@ -154,7 +157,7 @@ def wait_until_ready(stack: Stack, say: Say) -> None:
 
 def ask_readiness(settings: Settings) -> str | None:
     """None when ``GET /readyz`` answers 200, else what is still missing, in words."""
-    host = _reachable(settings.api.host).strip("[]")
+    host = reachable(settings.api.host).strip("[]")
     connection = http.client.HTTPConnection(host, settings.api.port, timeout=5)
     try:
         connection.request("GET", "/readyz")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from contextlib import suppress
 
 import click
@@ -12,6 +14,9 @@ from gistline.cli.invocation import settings_of
 from gistline.cli.output import console, errors
 from gistline.cli.stack import Stack, running
 from gistline.errors import EngineUnavailable
+from gistline.settings import Settings
+from gistline.settings_report import secrets_of
+from gistline.telemetry.logs import set_up_logging
 
 
 @click.command("up")
@@ -31,12 +36,21 @@ def command(context: click.Context, /, *, detect_workers: int, json_ready: bool)
         def say(missing: str) -> None:
             status.update(f"Waiting for {missing}")
 
-        with running(settings, detect_workers=detect_workers, say=say, on_event=progress.print) as stack:
+        tell = _teller(settings) or progress.print
+        with running(settings, detect_workers=detect_workers, say=say, on_event=tell) as stack:
             status.stop()
             _announce(stack, json_ready=json_ready)
             stack.supervisor.wait()
             raise EngineUnavailable("The supervisor has stopped.", cure=f"See {stack.settings.data_dir / 'logs'}.")
     progress.print("Stopped.")
+
+
+def _teller(settings: Settings) -> Callable[[str], None] | None:
+    """Where restarts are told when logs are for programs: as lines like those of the other processes."""
+    if settings.log.format != "json":
+        return None
+    set_up_logging(settings.log, service="supervisor", secrets=secrets_of(settings))
+    return logging.getLogger("gistline.supervisor").warning
 
 
 def _announce(stack: Stack, *, json_ready: bool) -> None:

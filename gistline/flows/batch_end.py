@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from gistline.domain import Detection, FrameState, VerdictKind
@@ -21,6 +21,8 @@ from gistline.storage.batches import BatchNote, Spent, save_batches
 from gistline.storage.findings import Measure
 from gistline.storage.frames import Outcome, Trouble, finish, give_back, retry_or_fail
 from gistline.storage.session import transaction
+from gistline.telemetry import metrics
+from gistline.telemetry.logs import log_fields
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +70,18 @@ def write(batch: Batch, station: Station, measure: Measure) -> Inspected:
         StorageUnavailable: the database did not answer for seconds; its frames wait for the end of their lease.
 
     """
+    with log_fields(batch=batch.claim.token, frame=batch.claim.ids):
+        return _write(batch, station, measure)
+
+
+def _write(batch: Batch, station: Station, measure: Measure) -> Inspected:
     began = time.perf_counter()
     with ExitStack() as stack:
         stack.push(lambda _kind, error, _trace: send_back(batch.claim, error, station, measure) if error else None)
         written = _finish(batch, station, measure)
     commit_s = time.perf_counter() - began
     _note(batch, station, measure, commit_s)
+    metrics.count_ends((one.state, one.verdict.kind) for one in batch.outcomes if one.frame_id in written)
     _tidy(batch, written, station)
     done = Inspected(
         1, len(written), batch.problems, batch.fetch_s, batch.decode_s, batch.infer_s, batch.post_s, commit_s
@@ -98,7 +106,7 @@ def send_back(claim: Claim, error: BaseException, station: Station, measure: Mea
         with transaction(station.sessions) as session:
             retry_or_fail(session, claim.ids, trouble, token=claim.token, measure=measure)
     except StorageUnavailable:
-        log.warning("%d frames wait for the end of their lease", len(claim.frames))
+        log.warning("%d frames wait for the end of their lease", len(claim.frames), extra=_of(claim))
 
 
 def return_unused(claim: Claim, station: Station) -> None:
@@ -107,7 +115,12 @@ def return_unused(claim: Claim, station: Station) -> None:
         with transaction(station.sessions) as session:
             give_back(session, claim.ids, claim.token)
     except StorageUnavailable:
-        log.warning("%d frames wait for the end of their lease", len(claim.frames))
+        log.warning("%d frames wait for the end of their lease", len(claim.frames), extra=_of(claim))
+
+
+def _of(claim: Claim) -> dict[str, Any]:
+    """Fields for a line that is logged about a claim."""
+    return {"fields": {"batch": claim.token, "frame": claim.ids}}
 
 
 def wait_for_tidying(station: Station, *, leave: int) -> None:
@@ -141,6 +154,9 @@ def _note(batch: Batch, station: Station, measure: Measure, commit_s: float) -> 
     cameras = len({frame.camera_id for frame in frames})
     note = BatchNote(station.worker, measure.engine_id, batch.claim.claimed, accepted, batch.problems, cameras, spent)
     station.notes.append(note)
+    seconds = {stage: getattr(spent, f"{stage}_s") for stage in metrics.STAGES}
+    capacity = station.settings.fleet.batch_size
+    metrics.count_batch(metrics.BatchTimes(accepted, batch.claim.claimed, capacity, seconds))
 
 
 def _tidy(batch: Batch, written: set[UUID], station: Station) -> None:

@@ -15,6 +15,7 @@ from gistline.storage import frame_sweep
 from gistline.storage.findings import Measure
 from gistline.storage.frames import Trouble
 from gistline.storage.session import Sessions, transaction
+from gistline.telemetry import metrics
 
 LOST_WORKER = "its worker died or outlived its lease"
 
@@ -47,4 +48,6 @@ def sweep(sessions: Sessions, dispatcher: Dispatcher, settings: Settings) -> Swe
         rung = frame_sweep.frames_to_ring(session, ring_again_s=fleet.ring_again_s, longest_s=fleet.ring_again_max_s)
         if rung:
             AfterCommit(session, dispatcher).ring_detect(rung)
-    return Swept(returned, len(failed), len(expired), len(rung))
+    swept = Swept(returned, len(failed), len(expired), len(rung))
+    metrics.count_sweep(returned=swept.returned, failed=swept.failed, expired=swept.expired, rung=swept.rung)
+    return swept

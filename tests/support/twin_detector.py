@@ -84,5 +84,6 @@ def open_twin(_model: ModelFile, _settings: DetectionSettings) -> TwinDetector:
 
 
 if __name__ == "__main__":
-    set_up_logging("info")
-    sys.exit(run_detect(load_settings(), open_twin))
+    told = load_settings()
+    set_up_logging("info", told)
+    sys.exit(run_detect(told, open_twin))

@@ -28,6 +28,7 @@ PLANTED = {
     "anthropic": ("gistline/reports/planted_llm.py", "from anthropic import Anthropic"),
     "argon2": ("gistline/flows/planted_hash.py", "from argon2 import PasswordHasher"),
     "mqtt": ("gistline/flows/planted_mqtt.py", "from paho.mqtt.client import Client"),
+    "telemetry": ("gistline/flows/planted_meter.py", "from prometheus_client import Counter"),
     "training": ("gistline/detection/planted_training.py", "import torch"),
 }
 """For each contract's id a file, and the import in it that breaks the contract."""

@@ -1,0 +1,117 @@
+"""The fleet as metrics: what waits, who works, what it cost. One process serves them, so that they count once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from gistline.domain import DeadLetterKind, FrameState
+from gistline.settings_observability import MetricsSettings
+from gistline.storage.fleet_facts import (
+    TOKEN_KINDS,
+    Attempts,
+    QueueFacts,
+    TotalFacts,
+    metrics_addresses,
+    queue_facts,
+    total_facts,
+)
+from gistline.storage.health import Workers
+from gistline.storage.session import Sessions, transaction
+from gistline.storage.tables import AttemptState, WindowState
+from gistline.telemetry.listener import Answer, Exposed, Health
+from gistline.telemetry.paced import Family, Part, Reading, paced_registry
+
+WORKER_KINDS: Final = ("detect", "report", "verdicts")
+BILLINGS: Final = ("billed", "simulated")
+
+FAMILIES: Final = {
+    "gistline_frames_waiting": Family("gauge", "Frames that are pending or running.", ("state",)),
+    "gistline_oldest_pending_age_seconds": Family("gauge", "How long the oldest pending frame has waited."),
+    "gistline_leases_overdue": Family("gauge", "Running frames whose lease ran out and which nobody returned yet."),
+    "gistline_report_windows_waiting": Family("gauge", "Report windows that are pending or running.", ("state",)),
+    "gistline_oldest_due_window_age_seconds": Family("gauge", "How long ago the oldest unwritten window ended."),
+    "gistline_dead_letters_open": Family("gauge", "Frames given up that nobody has decided about.", ("kind",)),
+    "gistline_workers": Family(
+        "gauge",
+        "Workers heard of lately: alive, ready to take work, serving an unproven engine, refusing or failing to serve.",
+        ("kind", "condition"),
+    ),
+    "gistline_frames": Family("gauge", "Stored frames by state; retention makes it smaller.", ("state",)),
+    "gistline_report_windows": Family("gauge", "Report windows by state.", ("state",)),
+    "gistline_reports": Family("counter", "Reports written, by who wrote them.", ("writer",)),
+    "gistline_llm_attempts": Family("counter", "HTTP attempts at the LLM.", ("model", "billing", "state")),
+    "gistline_llm_tokens": Family("counter", "Tokens of paid attempts.", ("model", "billing", "kind")),
+    "gistline_llm_cost_usd": Family(
+        "counter", "US dollars of paid attempts, billed or simulated.", ("model", "billing")
+    ),
+    "gistline_image_plan_usd": Family("counter", "What sending the reports' frames as images would have cost."),
+    "gistline_database_size_bytes": Family("gauge", "Size of the database on disk."),
+}
+"""Every metric of the exporter. Counters get the ending ``_total`` when they are served."""
+
+
+def expose_fleet(sessions: Sessions, settings: MetricsSettings) -> Exposed:
+    """What ``gistline metrics`` serves: the metrics above, and ``/targets``, where Prometheus finds the workers."""
+
+    def queue() -> Sequence[Reading]:
+        with transaction(sessions) as session:
+            return list(_queue(queue_facts(session)))
+
+    def totals() -> Sequence[Reading]:
+        with transaction(sessions) as session:
+            return list(_totals(total_facts(session)))
+
+    def targets() -> Answer:
+        with transaction(sessions) as session:
+            found = metrics_addresses(session)
+        entries = [
+            {"targets": [address], "labels": {"kind": kind, "worker": name}} for name, (kind, address) in found.items()
+        ]
+        return Answer(json.dumps(entries).encode())
+
+    parts = [Part("queue", settings.refresh_s, queue), Part("totals", settings.totals_refresh_s, totals)]
+
+    def ready() -> bool:
+        parts[0].refresh()
+        return parts[0].well
+
+    return Exposed(paced_registry(FAMILIES, parts), Health(ready=ready), {"/targets": targets})
+
+
+def _queue(facts: QueueFacts) -> Iterator[Reading]:
+    yield Reading("gistline_frames_waiting", facts.pending, ("pending",))
+    yield Reading("gistline_frames_waiting", facts.running, ("running",))
+    yield Reading("gistline_oldest_pending_age_seconds", facts.oldest_pending_s)
+    yield Reading("gistline_leases_overdue", facts.overdue_leases)
+    for state in ("pending", "running"):
+        yield Reading("gistline_report_windows_waiting", facts.windows.get(state, 0), (state,))
+    yield Reading("gistline_oldest_due_window_age_seconds", facts.oldest_due_window_s)
+    for kind in DeadLetterKind:
+        yield Reading("gistline_dead_letters_open", facts.dead_letters.get(kind, 0), (kind.value,))
+    for name in sorted({*WORKER_KINDS, *facts.workers}):
+        found = facts.workers.get(name, Workers(0, 0))
+        for condition in ("alive", "ready", "unproven", "troubled"):
+            yield Reading("gistline_workers", getattr(found, condition), (name, condition))
+
+
+def _totals(facts: TotalFacts) -> Iterator[Reading]:
+    for state in FrameState:
+        yield Reading("gistline_frames", facts.frames.get(state, 0), (state.value,))
+    for window_state in WindowState:
+        yield Reading("gistline_report_windows", facts.windows.get(window_state, 0), (window_state.value,))
+    for writer, count in facts.reports.items():
+        yield Reading("gistline_reports", count, (writer,))
+    yield from _money(facts.attempts)
+    yield Reading("gistline_image_plan_usd", float(facts.image_usd))
+    yield Reading("gistline_database_size_bytes", facts.database_bytes)
+
+
+def _money(attempts: Sequence[Attempts]) -> Iterator[Reading]:
+    for one in attempts:
+        yield Reading("gistline_llm_attempts", one.count, (one.model, one.billing, one.state))
+        if one.state == AttemptState.PAID:
+            yield Reading("gistline_llm_cost_usd", float(one.usd), (one.model, one.billing))
+            for kind in TOKEN_KINDS:
+                yield Reading("gistline_llm_tokens", one.tokens[kind], (one.model, one.billing, kind))
