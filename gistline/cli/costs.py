@@ -10,24 +10,38 @@ from typing import Any
 
 import click
 
+from gistline.cli.costs_savings import show_savings
 from gistline.cli.database import database
+from gistline.cli.lazy import Entry, LazyGroup
 from gistline.cli.output import console, print_json
 from gistline.storage.dashboards import CostRow, Costs, cost_rows, total_costs
 from gistline.storage.session import transaction
 
+COMMANDS = {
+    "reprice": Entry("gistline.cli.costs_reprice", "What a time would have cost with another model."),
+}
 
-@click.command("costs")
+
+@click.group("costs", cls=LazyGroup, table=COMMANDS, invoke_without_command=True)
 @click.option("--days", type=click.IntRange(1, 3650), default=30, show_default=True, help="Days back, today included.")
+@click.option("--savings", is_flag=True, help="What was saved against the images, step by step.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; amounts are decimal texts.")
 @click.pass_context
-def command(context: click.Context, /, *, days: int, as_json: bool) -> None:
+def command(context: click.Context, /, *, days: int, savings: bool, as_json: bool) -> None:
     """What the reports cost by day (UTC), model and line, beside the cheapest way to send the same frames as images.
 
     Billed is real money; simulated is what the offline writer's calls would have cost. The saving is the image plan
     less both.
     """
+    if context.invoked_subcommand is not None:
+        return
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    rows = _read(context, today - timedelta(days=days - 1))
+    since = today - timedelta(days=days - 1)
+    if savings:
+        with database(context) as opened, transaction(opened.sessions) as session:
+            show_savings(session, since, as_json=as_json)
+        return
+    rows = _read(context, since)
     if as_json:
         total = _as_dict(total_costs(rows))
         print_json({"rows": [_row_dict(row) for row in rows], "total": total})

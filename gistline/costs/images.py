@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from gistline.costs.pricing import context_window, price_usage, price_vector
+from gistline.costs.pricing import Processing, context_window, price_usage, price_vector
 from gistline.domain import ImageSize, TokenUsage
 from gistline.errors import SettingsError
 
@@ -45,7 +45,7 @@ class ImagePlan:
     """A way to send all images, and its price.
 
     ``image_tokens`` are those of the pictures alone, ``input_tokens`` have the instructions of each request added;
-    ``largest_request`` is the most images in one request.
+    ``largest_request`` is the most images in one request, ``batch_usd`` the price of the same requests as a batch.
     """
 
     model: str
@@ -56,10 +56,11 @@ class ImagePlan:
     input_tokens: int
     output_tokens: int
     usd: Decimal
+    batch_usd: Decimal
 
     def as_json(self) -> dict[str, Any]:
-        """The same for the database; the amount as decimal text."""
-        return {**asdict(self), "usd": str(self.usd)}
+        """The same for the database; amounts as decimal text."""
+        return {**asdict(self), "usd": str(self.usd), "batch_usd": str(self.batch_usd)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def cheapest_plan(sizes: Mapping[ImageSize, int], model: str, *, at: datetime, w
     plans = [
         _plan(sizes, model, at=at, words=words, limits=(most, room))
         for most in _request_sizes(model, sum(sizes.values()))
-        for room in _rooms(model, at)
+        for room in request_rooms(model, at)
     ]
     return min(plans, key=lambda plan: (plan.usd, plan.requests))
 
@@ -123,7 +124,7 @@ def _request_sizes(model: str, images: int) -> list[int]:
     return [FEW, 600 if context_window(model) > 200_000 else 100]
 
 
-def _rooms(model: str, at: datetime) -> list[int]:
+def request_rooms(model: str, at: datetime) -> list[int]:
     """Input tokens worth filling a request up to: the context window and the end of each price tier below it."""
     rate = price_vector(model, at=at).rates["input_mtok"]
     starts = [tier["start"] for tier in rate["tiers"]] if isinstance(rate, dict) else []
@@ -147,8 +148,15 @@ def _plan(
         image_tokens=sum(tokens for _, tokens in requests),
         input_tokens=sum(usage.input_tokens for usage in asked),
         output_tokens=sum(usage.output_tokens for usage in asked),
-        usd=sum((price_usage(usage, model, at=at).usd * count for usage, count in Counter(asked).items()), Decimal(0)),
+        usd=_price(asked, model, at, "standard"),
+        batch_usd=_price(asked, model, at, "batch"),
     )
+
+
+def _price(asked: Sequence[TokenUsage], model: str, at: datetime, processing: Processing) -> Decimal:
+    counted = Counter(asked).items()
+    prices = (price_usage(usage, model, at=at, processing=processing).usd * count for usage, count in counted)
+    return sum(prices, Decimal(0))
 
 
 def _pictures(sizes: Mapping[ImageSize, int], model: str, most: int) -> Iterator[int]:

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from uuid import UUID
 
-from gistline.costs.images import ImagePlan, Words, cheapest_plan
+from gistline.costs.savings import UsedCall
 from gistline.domain import ImageSize, ReportId
 from gistline.errors import BudgetTooSmall, GistlineError, LeaseLost, SettingsError, WriterFailed
 from gistline.findings.grouping import group_findings
 from gistline.flows.buy_answer import Call, buy_answer
+from gistline.flows.price_forms import price_forms
 from gistline.flows.report_tools import ReportTools
 from gistline.reports.answer import read_report
 from gistline.reports.check import check, with_unsupported
 from gistline.reports.offline import compose, quiet_report
-from gistline.reports.prompt import Prompt, WindowData, build_prompt, instructions
+from gistline.reports.prompt import Prompt, WindowData, build_prompt
 from gistline.reports.request import Request
 from gistline.reports.tokens import ceiling
 from gistline.reports.totals import count_totals
 from gistline.settings import ReportSettings
 from gistline.storage import ledger, reports, windows
+from gistline.storage.savings import used_calls
 from gistline.storage.session import transaction
 from gistline.storage.tables import WindowState
 
@@ -102,8 +103,10 @@ def _store(case: _Case, prompt: Prompt | None, body: str) -> ReportId:
     """Store the report with what the ledger says that the window cost; without a prompt nobody was asked."""
     tools, writer = case.tools, case.tools.writer
     with transaction(tools.sessions) as session:
+        used = [UsedCall(call.usage, call.usd) for call in used_calls(session, case.window.window_id)]
+    priced = price_forms(case.sizes, prompt, used, tools)
+    with transaction(tools.sessions) as session:
         spent = ledger.spent(session, case.window.window_id)
-        plan = _image_plan(case, spent.output_tokens)
         report = reports.NewReport(
             window_id=case.window.window_id,
             writer=writer.name if prompt else NOBODY,
@@ -117,16 +120,12 @@ def _store(case: _Case, prompt: Prompt | None, body: str) -> ReportId:
             output_tokens=spent.output_tokens,
             cost_usd=spent.usd,
             simulated=writer.simulated or prompt is None,
-            image_tokens=plan.image_tokens,
-            image_usd=plan.usd,
-            image_plan=plan.as_json(),
+            image_tokens=priced.plan.image_tokens,
+            image_usd=priced.plan.usd,
+            image_plan=priced.plan.as_json(),
+            levels={name: str(usd) for name, usd in priced.levels.items()},
         )
         return reports.save_report(session, report, prompt.packed.placements if prompt else {})
-
-
-def _image_plan(case: _Case, report_tokens: int) -> ImagePlan:
-    words = Words(instructions=case.tools.tokens.estimate(instructions()), report=report_tokens)
-    return cheapest_plan(case.sizes, case.tools.writer.model, at=datetime.now(UTC), words=words)
 
 
 def _put_off(case: _Case, error: GistlineError) -> ReportOutcome:

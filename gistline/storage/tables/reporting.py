@@ -55,7 +55,10 @@ class PriceUsed(Base):
 
 
 class ReportRow(Base):
-    """A written report with its price and, beside it, what sending the frames' images would have cost."""
+    """A written report with its price and, beside it, what sending the frames' images would have cost.
+
+    ``levels`` are the dollars, as decimal texts, that the same report would have cost in plainer forms.
+    """
 
     __tablename__ = "reports"
 
@@ -75,6 +78,7 @@ class ReportRow(Base):
     image_tokens: Mapped[int]
     image_usd: Mapped[Decimal]
     image_plan: Mapped[dict[str, Any]]
+    levels: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 
 
