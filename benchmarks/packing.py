@@ -26,20 +26,21 @@ SEVERITIES = {"open": 3, "short": 3, "mousebite": 2, "spur": 2, "copper": 1, "pi
 BUDGETS = (4_000, 8_000, 30_000, 90_000, 1_000_000)
 
 
-def window(count: int, seed: int) -> WindowData:
-    """``count`` findings, the same for the same seed."""
+def window(count: int, seed: int, *, cameras: int = 40, classes: int = len(SEVERITIES)) -> WindowData:
+    """``count`` findings on so many cameras and of so many classes, the same for the same seed."""
     chance = random.Random(seed)  # noqa: S311 - no secret, a repeatable window
-    groups = group_findings(_finding(key, chance) for key in range(1, count + 1))
+    labels = list(SEVERITIES)[:classes]
+    groups = group_findings(_finding(key, chance, cameras, labels) for key in range(1, count + 1))
     frames = FrameCounts(inspected=count, ng=count // 2)
     return WindowData("line-1", START, START + timedelta(minutes=15), count_totals(groups, frames), groups)
 
 
-def _finding(key: int, chance: random.Random) -> Finding:
-    label = chance.choice(list(SEVERITIES))
+def _finding(key: int, chance: random.Random, cameras: int, labels: list[str]) -> Finding:
+    label = chance.choice(labels)
     return Finding(
         finding_id=key,
         frame_id=FrameId(UUID(int=key)),
-        camera=f"cam-{chance.randrange(40)}",
+        camera=f"cam-{chance.randrange(cameras)}",
         line="line-1",
         label=label,
         confidence=chance.uniform(0.25, 1),
