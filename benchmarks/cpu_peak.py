@@ -35,7 +35,7 @@ from gistline.detection.model_file import ModelFile, bundled_path, read_model
 from gistline.detection.openvino_engine import OpenVinoEngine, compile_model
 from gistline.flows.bench_engines import rendered_images
 from gistline.frames.decode import decode
-from gistline.settings import FrameSettings
+from gistline.settings_frames import FrameSettings
 
 SOURCE = Path(__file__).with_suffix(".c")
 TURN_S = 1.0

@@ -45,7 +45,7 @@ from gistline.flows.measure_engine import Detects, engine_rate
 from gistline.flows.submit_frames import Submitted, submit_frames
 from gistline.frames.decode import decode
 from gistline.frames.store import open_store
-from gistline.settings import FrameSettings
+from gistline.settings_frames import FrameSettings
 from gistline.simulator.engine import SimulatedDetector, Speed
 from gistline.storage.frames import NOT_FINAL
 from gistline.storage.session import transaction

@@ -33,8 +33,9 @@ _LATENCY = text("""
 """)
 _ENDED = text("SELECT count(*) FROM frames WHERE id >= :oldest AND state IN ('failed', 'expired')")
 _TABLES = text("""
-    SELECT relname, n_live_tup, n_dead_tup, pg_total_relation_size(relid), autovacuum_count
-    FROM pg_stat_user_tables WHERE relname = ANY(:names)
+    SELECT whole.relname, sum(n_live_tup), sum(n_dead_tup), sum(pg_total_relation_size(relid)), sum(autovacuum_count)
+    FROM pg_stat_user_tables JOIN pg_inherits ON inhrelid = relid JOIN pg_class whole ON whole.oid = inhparent
+    WHERE whole.relname = ANY(:names) GROUP BY whole.relname
 """)
 _DATABASE = text("""
     SELECT pg_database_size(current_database()), (SELECT coalesce(sum(size), 0) FROM pg_ls_waldir()),
@@ -43,8 +44,8 @@ _DATABASE = text("""
     FROM pg_stat_database WHERE datname = current_database()
 """)
 _QUEUE_INDEX = text("""
-    SELECT coalesce(sum(pg_relation_size(indexrelid)), 0) FROM pg_stat_user_indexes
-    WHERE indexrelname LIKE 'ix_frames_pending%' OR indexrelname LIKE 'ix_frames_running%'
+    SELECT coalesce(sum(pg_relation_size(inhrelid)), 0) FROM pg_inherits
+    WHERE inhparent IN ('ix_frames_pending'::regclass, 'ix_frames_running'::regclass)
 """)
 
 Sample = dict[str, float]

@@ -28,7 +28,8 @@ from pydantic import SecretStr
 
 from gistline.embedded.postgres import postgres
 from gistline.flows.add_camera import add_camera
-from gistline.settings import DatabaseSettings, FrameSettings
+from gistline.settings import DatabaseSettings
+from gistline.settings_frames import FrameSettings
 from gistline.simulator.boards import encode_jpeg, render_board
 from gistline.storage import migrate
 from gistline.storage.session import close_database, open_database

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,20 +26,13 @@ from gistline.errors import SettingsError
 from gistline.settings_access import AccessSettings
 from gistline.settings_acting import AlarmSettings, MqttSettings, VerdictChannelSettings
 from gistline.settings_base import FILE, Environment, Section, knob, with_password
+from gistline.settings_frames import FrameSettings
 from gistline.settings_observability import LogSettings, MetricsSettings
 
 CONFIG_VARIABLE = "GISTLINE_CONFIG"
 DEFAULT_CONFIG = Path("gistline.toml")
 SECRET_WORDS = ("key", "url", "password", "token", "authorization", "secret")
 """Settings with these in their name are never shown in an error."""
-
-
-class Keep(StrEnum):
-    """Whose bytes outlive the inspection."""
-
-    ALL = "all"
-    FINDINGS = "findings"
-    NOTHING = "nothing"
 
 
 class DatabaseSettings(Section):
@@ -67,28 +59,6 @@ class RedisSettings(Section):
     connect_timeout_s: float = knob(2.0, "Longest wait for a connection.", unit="s", ge=0.1, le=30)
 
     _join = model_validator(mode="before")(with_password)
-
-
-class FrameSettings(Section):
-    """What may come in, and where its bytes live."""
-
-    store_url: str = knob("", "Where frame bytes live (file:///folder, s3://bucket/prefix); empty is a local folder.")
-    fsync: bool = knob(
-        True, "Accept a frame only once its bytes survive a power cut; off is faster and loses the last seconds then."
-    )
-    s3_endpoint: str = knob("", "Address of an S3 server that is not Amazon's, such as http://minio:9000.")
-    s3_region: str = knob("us-east-1", "Region of the bucket.")
-    s3_access_key_id: SecretStr = knob(SecretStr(""), "Key id for S3; empty takes the machine's own AWS credentials.")
-    s3_secret_access_key: SecretStr = knob(SecretStr(""), "Secret that belongs to the key id.")
-    max_bytes: int = knob(20_000_000, "Largest image accepted.", unit="bytes", ge=1_000, le=500_000_000)
-    max_side: int = knob(12_000, "Longest side accepted.", unit="pixels", ge=64, le=65_535)
-    max_pixels: int = knob(50_000_000, "Most pixels accepted.", unit="pixels", ge=4_096, le=500_000_000)
-    min_side: int = knob(16, "Shortest side accepted.", unit="pixels", ge=1, le=1_024)
-    keep: Keep = knob(Keep.FINDINGS, "Whose bytes are kept after inspection: all, findings (NG, re-inspect), nothing.")
-    keep_days: int = knob(30, "Kept bytes are deleted after this.", unit="days", ge=1, le=3_650)
-    deadline_s: int = knob(
-        0, "A frame not inspected this long after it was accepted expires; 0 never.", unit="s", ge=0, le=604_800
-    )
 
 
 class TensorRtSettings(Section):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alembic import context
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, create_engine, text
 
 from gistline.storage.tables import Base
 
@@ -18,12 +18,22 @@ def run() -> None:
         with engine.begin() as connection:
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
             connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+            partitions = _partitions(connection)
             context.configure(
-                connection=connection, target_metadata=Base.metadata, compare_type=True, compare_server_default=True
+                connection=connection,
+                target_metadata=Base.metadata,
+                compare_type=True,
+                compare_server_default=True,
+                include_name=lambda name, kind, _: kind != "table" or name not in partitions,
             )
             context.run_migrations()
     finally:
         engine.dispose()
+
+
+def _partitions(connection: Connection) -> set[str]:
+    """Partitions are made as time goes on; only the tables that they belong to are declared in the code."""
+    return set(connection.scalars(text("SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r'")))
 
 
 run()

@@ -9,6 +9,7 @@ from celery import Celery, current_task
 
 from gistline.dispatch import TaskName
 from gistline.flows.close_windows import close_windows
+from gistline.flows.keep_partitions import retire_rows
 from gistline.flows.observed_report import observed_report
 from gistline.flows.prune_frames import prune_frames, prune_orphans
 from gistline.flows.sweep import sweep
@@ -39,9 +40,14 @@ def add_report_tasks(app: Celery, runtime: ReportRuntime) -> None:
 def add_upkeep_tasks(app: Celery, held: ReportRuntime) -> None:
     """Register the periodic duties, which a report worker does beside its reports."""
     sessions, store, dispatcher, settings = held.sessions, held.store, held.dispatcher, held.settings
+
+    def prune() -> None:
+        prune_frames(sessions, store, settings.frames)
+        retire_rows(sessions, settings.frames)
+
     _add(app, TaskName.SWEEP, lambda: sweep(sessions, dispatcher, settings), held.reactions)
     _add(app, TaskName.CLOSE_WINDOWS, lambda: close_windows(sessions, dispatcher, settings.reports), held.reactions)
-    _add(app, TaskName.PRUNE_FRAMES, lambda: prune_frames(sessions, store, settings.frames), held.reactions)
+    _add(app, TaskName.PRUNE_FRAMES, prune, held.reactions)
     _add(app, TaskName.PRUNE_ORPHANS, lambda: prune_orphans(sessions, store), held.reactions)
 
 

@@ -21,6 +21,7 @@ from celery.beat import Scheduler, Service
 from gistline.dispatch import QUEUE_OF, TaskName, sender_app, waiting
 from gistline.errors import StorageUnavailable
 from gistline.flows.close_windows import close_windows
+from gistline.flows.keep_partitions import make_partitions
 from gistline.flows.sweep import sweep
 from gistline.settings import Settings
 from gistline.storage.drains import forget_drain, is_asked_to_leave
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 CLOSE_WINDOWS_S: Final = 5.0
 PRUNE_S: Final = 3_600.0
+PARTITIONS_S: Final = 3_600.0
 ORPHANS_S: Final = 86_400.0
 STILL_S: Final = 120.0
 """A watch that did not come round for this long stands still; a database that is away delays it by less."""
@@ -175,7 +177,7 @@ def detect_duties(runtime: DetectRuntime) -> list[Duty]:
             more[0] = runtime.inspect(()).frames > 0
         return more[0]
 
-    return [Duty(fleet.sweep_interval_s, sweep_and_inspect)]
+    return [Duty(fleet.sweep_interval_s, sweep_and_inspect), _partitions(runtime.sessions, runtime.settings)]
 
 
 def report_duties(runtime: ReportRuntime) -> list[Duty]:
@@ -192,7 +194,17 @@ def report_duties(runtime: ReportRuntime) -> list[Duty]:
         Duty(fleet.heartbeat_s, lambda: beat(runtime, Fleet.REPORT)),
         Duty(fleet.sweep_interval_s, sweep_frames),
         Duty(2 * CLOSE_WINDOWS_S, close),
+        _partitions(runtime.sessions, runtime.settings),
     ]
+
+
+def _partitions(sessions: Sessions, settings: Settings) -> Duty:
+    """Partitions for the time to come; every worker sees to it, so that no single process is needed."""
+
+    def make() -> None:
+        make_partitions(sessions, settings.frames)
+
+    return Duty(PARTITIONS_S, make)
 
 
 class BoundedScheduler(Scheduler):  # type: ignore[misc]

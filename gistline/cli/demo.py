@@ -26,7 +26,8 @@ from gistline.dispatch import CelerySender
 from gistline.errors import EngineUnavailable, RequestRejected
 from gistline.flows.add_camera import add_camera
 from gistline.flows.close_windows import close_now
-from gistline.settings import Keep, Settings
+from gistline.settings import Settings
+from gistline.settings_frames import Keep
 from gistline.storage.run_totals import frame_totals, windows_open
 from gistline.storage.session import Sessions, close_database, open_database, transaction
 

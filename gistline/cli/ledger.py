@@ -45,6 +45,8 @@ def _print(ledger: FrameLedger) -> None:
     table.add_row("accepted", f"{ledger.accepted:,}")
     for name in ("inspected", "failed", "expired", "pending", "running"):
         table.add_row(f"- {name}", f"{getattr(ledger, name):,}")
+    if ledger.retired:
+        table.add_row("  of these retired", f"{ledger.retired:,}")
     table.add_row("= missing", f"{ledger.missing:,}")
     shown = console()
     shown.print(table)

@@ -16,7 +16,8 @@ from gistline.findings.rules import decide, severity
 from gistline.flows.claimed_batch import Claim, Loaded
 from gistline.flows.drop_bytes import drop_bytes
 from gistline.flows.station import Inspected, Station
-from gistline.settings import Keep, VerdictSettings
+from gistline.settings import VerdictSettings
+from gistline.settings_frames import Keep
 from gistline.storage.batches import BatchNote, Spent, save_batches
 from gistline.storage.findings import Measure
 from gistline.storage.frames import Outcome, Trouble, finish, give_back, retry_or_fail

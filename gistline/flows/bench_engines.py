@@ -15,7 +15,8 @@ from gistline.detection.model_file import ModelFile, bundled_path, read_model
 from gistline.domain import EngineInfo
 from gistline.errors import ImageRejected
 from gistline.frames.decode import decode
-from gistline.settings import FrameSettings, Settings
+from gistline.settings import Settings
+from gistline.settings_frames import FrameSettings
 from gistline.simulator.cameras import camera_frames
 
 MOST_IMAGES: Final = 64

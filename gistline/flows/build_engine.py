@@ -13,7 +13,8 @@ from gistline.detection.tensorrt_progress import Progress
 from gistline.domain import EngineInfo
 from gistline.errors import GistlineError
 from gistline.flows.image_files import image_files, read_pixels
-from gistline.settings import FrameSettings, Settings
+from gistline.settings import Settings
+from gistline.settings_frames import FrameSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gistline.errors import FrameDamaged, ImageRejected, ImageTooLarge, NotFound, StorageUnavailable
 from gistline.frames.decode import decode
 from gistline.frames.store import FrameStore
-from gistline.settings import FrameSettings
+from gistline.settings_frames import FrameSettings
 from gistline.storage.frames import ClaimedFrame, Lease, claim_fresh, claim_suspect, suspect_is_due
 from gistline.storage.session import Sessions, transaction
 

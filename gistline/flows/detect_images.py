@@ -15,7 +15,8 @@ from gistline.detection.draw import draw, encode_png
 from gistline.domain import Detection, ImageSize
 from gistline.errors import GistlineError, ImageRejected, ImageTooLarge
 from gistline.frames.decode import decode
-from gistline.settings import FrameSettings, Settings
+from gistline.settings import Settings
+from gistline.settings_frames import FrameSettings
 
 _Opened = deque[tuple[Path, NDArray[np.uint8] | GistlineError]]
 """Files drawn and not answered yet, in order: their pixels, or why there are none."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gistline.detection.draw import draw, encode_png
 from gistline.frames.decode import decode
 from gistline.frames.store import FrameStore
-from gistline.settings import FrameSettings
+from gistline.settings_frames import FrameSettings
 from gistline.storage.run_totals import richest_frame
 from gistline.storage.session import Sessions, transaction
 

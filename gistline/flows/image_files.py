@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gistline.errors import GistlineError, ImageRejected, ImageTooLarge, RequestRejected
 from gistline.frames.decode import decode
-from gistline.settings import FrameSettings
+from gistline.settings_frames import FrameSettings
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 

@@ -9,8 +9,7 @@ from typing import Final
 
 from gistline.flows.drop_bytes import delete_all
 from gistline.frames.store import FrameStore
-from gistline.settings import FrameSettings
-from gistline.storage.batches import forget_batches
+from gistline.settings_frames import FrameSettings
 from gistline.storage.drains import forget_old_drains
 from gistline.storage.frame_bytes import orphans, outlived_bytes, release_bytes
 from gistline.storage.heartbeats import forget_silent
@@ -23,9 +22,10 @@ ORPHAN_AGE: Final = timedelta(days=1)
 
 
 def prune_frames(sessions: Sessions, store: FrameStore, settings: FrameSettings) -> int:
-    """Let go of the bytes of frames that ended ``keep_days`` ago; returns how many. Rows and findings stay.
+    """Let go of the bytes of frames that ended ``keep_days`` ago; returns how many. Rows and findings stay
+    (``keep_partitions``).
 
-    Notes about batches and workers that nobody needs any more go as well.
+    Notes about workers that nobody needs any more go as well.
 
     Raises:
         StorageUnavailable: the database or the store does not answer; what was pruned until then stays so.
@@ -34,7 +34,6 @@ def prune_frames(sessions: Sessions, store: FrameStore, settings: FrameSettings)
     with transaction(sessions) as session:
         forget_silent(session)
         forget_old_drains(session)
-        forget_batches(session, keep_days=settings.keep_days)
     pruned = 0
     while True:
         with transaction(sessions) as session:

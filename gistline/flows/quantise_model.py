@@ -17,7 +17,8 @@ from gistline.detection.sensitivity import Progress
 from gistline.errors import GistlineError, RequestRejected
 from gistline.flows.image_files import image_files, read_pixels
 from gistline.flows.search_precision import Choice, Goal, search_precision
-from gistline.settings import FrameSettings, Settings
+from gistline.settings import Settings
+from gistline.settings_frames import FrameSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session
-from uuid_utils.compat import uuid7
 
 from gistline.dispatch import Dispatcher
 from gistline.domain import FrameId, FrameState
@@ -20,9 +19,11 @@ from gistline.frames.store import FrameStore
 from gistline.settings import Settings
 from gistline.storage.cameras import CameraIdentity
 from gistline.storage.gate_verdicts import await_verdicts
+from gistline.storage.moments import ids_at
 from gistline.storage.session import Sessions, transaction
 from gistline.storage.submissions import KnownFrame, NewFrame, find_known, hold_bytes, insert_frames
 
+NOT_YET = UUID(int=0)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """A capture before this is a clock that was never set."""
 
@@ -58,7 +59,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """An image that may be stored, and the row that it will be unless its key is known."""
+    """An image that may be stored, and the row that it will be unless its key is known; its id comes last."""
 
     data: bytes
     row: NewFrame
@@ -101,7 +102,7 @@ def _check(index: int, image: Submitted, camera: CameraIdentity, settings: Setti
         _check_claims(image, camera, settings.api.clock_skew_s)
         facts = verify(image.data, settings.frames)
     row = NewFrame(
-        id=uuid7(),
+        id=NOT_YET,
         camera_id=camera.id,
         line=camera.line,
         part_number=image.part_number,
@@ -151,7 +152,11 @@ def _numbered(index: int) -> Iterator[None]:
 def _save(
     session: Session, camera_id: int, checked: Sequence[_Checked], *, store: FrameStore, settings: Settings
 ) -> list[Accepted]:
-    hold_bytes(session, {one.row.sha256 for one in checked})
+    began = hold_bytes(session, {one.row.sha256 for one in checked})
+    checked = [
+        replace(one, row=replace(one.row, id=made))
+        for one, made in zip(checked, ids_at(began, len(checked)), strict=True)
+    ]
     known = find_known(session, camera_id, {one.row.idempotency_key for one in checked if one.is_own_key})
     fresh = {one.row.idempotency_key: one for one in reversed(checked) if one.row.idempotency_key not in known}
     _refuse_other_bytes(checked, {key: one.row.sha256 for key, one in fresh.items()} | _digests(known))

@@ -15,7 +15,8 @@ from gistline.detection.evaluation import LabelledBox
 from gistline.detection.labelled import LabelledImage, box_bytes, read_coco
 from gistline.errors import EngineUnproven, GistlineError, RequestRejected
 from gistline.frames.decode import decode
-from gistline.settings import FrameSettings, Settings
+from gistline.settings import Settings
+from gistline.settings_frames import FrameSettings
 from gistline.simulator.boards import DEFECTS, render_board
 
 BOARD_SEED: Final = 77_000_000

@@ -23,7 +23,7 @@ from gistline.errors import ImageRejected, ImageTooLarge
 from gistline.frames import png
 from gistline.frames.damage import UNTOUCHED
 from gistline.frames.headers import ImageFacts, check_structure, read_facts
-from gistline.settings import FrameSettings
+from gistline.settings_frames import FrameSettings
 
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B"})
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error)

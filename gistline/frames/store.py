@@ -26,7 +26,8 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, S3Store
 
 from gistline.errors import FrameDamaged, NotFound, SettingsError, StorageUnavailable
-from gistline.settings import FrameSettings, Settings
+from gistline.settings import Settings
+from gistline.settings_frames import FrameSettings
 
 if TYPE_CHECKING:
     from obstore.store import S3Config

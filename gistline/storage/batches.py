@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, literal, select
+from sqlalchemy import ColumnElement, func, literal, select, text
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
@@ -98,9 +98,9 @@ def save_batches(session: Session, notes: Sequence[BatchNote], now: float) -> No
         session.execute(row.on_conflict_do_nothing())
 
 
-def forget_batches(session: Session, *, keep_days: int) -> None:
-    """Delete the notes of batches that were claimed ``keep_days`` ago."""
-    session.execute(delete(BatchRow).where(BatchRow.claimed_at < func.now() - timedelta(days=keep_days)))
+def forget_stray_batches(session: Session, *, before: datetime) -> None:
+    """Delete notes that lie in no period and whose batch was claimed before a moment."""
+    session.execute(text("DELETE FROM batches_default WHERE claimed_at < :before"), {"before": before})
 
 
 def stage_sums(session: Session, *, minutes: float) -> list[StageSums]:

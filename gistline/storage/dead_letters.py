@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import String, Uuid, any_, delete, func, literal, select, update
+from sqlalchemy import String, Uuid, and_, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from gistline.domain import DeadLetterKind, DeadLetterResolution, FrameState
-from gistline.storage.arrays import unnested, uuids
+from gistline.storage.arrays import among, unnested, within
 from gistline.storage.tables import Camera, DeadLetterRow, FrameRow, VerdictRow
 
 
@@ -57,7 +57,8 @@ def write_letters(session: Session, letters: Sequence[NewLetter]) -> None:
         kind=(DeadLetterRow.__table__.c.kind.type, [one.kind for one in letters]),
         reason=(String(), [one.reason for one in letters]),
     )
-    tried = select(*new.c, FrameRow.attempts).join(FrameRow, FrameRow.id == new.c.frame_id)
+    failed = FrameRow.id == new.c.frame_id, within(FrameRow.id, [one.frame_id for one in letters])
+    tried = select(*new.c, FrameRow.attempts).join(FrameRow, and_(*failed))
     session.connection().execute(insert(DeadLetterRow).from_select([*new.c.keys(), "attempts"], tried))
 
 
@@ -89,7 +90,7 @@ def lock_open_letters(session: Session, frame_ids: Iterable[UUID] | None) -> dic
         .with_for_update()
     )
     if frame_ids is not None:
-        held = held.where(FrameRow.id == any_(uuids(frame_ids)))
+        held = held.where(among(FrameRow.id, frame_ids))
     return {row.id: row.bytes_stored for row in session.execute(held)}
 
 
@@ -99,7 +100,7 @@ def resolve_letters(
     """Close the open letters of these frames."""
     close = (
         update(DeadLetterRow)
-        .where(DeadLetterRow.frame_id == any_(uuids(frame_ids)), DeadLetterRow.resolved_at.is_(None))
+        .where(among(DeadLetterRow.frame_id, frame_ids), DeadLetterRow.resolved_at.is_(None))
         .values(resolution=resolution, resolved_at=func.now(), resolved_by=resolved_by)
     )
     session.execute(close.execution_options(synchronize_session=False))
@@ -111,10 +112,10 @@ def queue_again(session: Session, frame_ids: Sequence[UUID]) -> None:
     Their verdict goes, since a new one comes; a deadline that is over does not count any more. They are reported again
     in the window in which they end.
     """
-    session.execute(delete(VerdictRow).where(VerdictRow.frame_id == any_(uuids(frame_ids))))
+    session.execute(delete(VerdictRow).where(among(VerdictRow.frame_id, frame_ids)))
     again = (
         update(FrameRow)
-        .where(FrameRow.id == any_(uuids(frame_ids)), FrameRow.state == FrameState.FAILED)
+        .where(among(FrameRow.id, frame_ids), FrameRow.state == FrameState.FAILED)
         .values(
             state=FrameState.PENDING,
             attempts=0,

@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Exists, Text, any_, bindparam, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
-from gistline.storage.arrays import uuids
+from gistline.storage.arrays import among
 from gistline.storage.submissions import hold_bytes_alone
 from gistline.storage.tables import DeadLetterRow, FrameRow
 
@@ -24,7 +24,7 @@ def release_bytes(session: Session, frames: Iterable[tuple[UUID, str]]) -> set[s
     hold_bytes_alone(session, digests.values())
     session.execute(
         update(FrameRow)
-        .where(FrameRow.id == any_(uuids(digests)))
+        .where(among(FrameRow.id, digests))
         .values(bytes_stored=False)
         .execution_options(synchronize_session=False)
     )

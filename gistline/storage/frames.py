@@ -18,7 +18,6 @@ from sqlalchemy import (
     TextClause,
     Update,
     Uuid,
-    any_,
     func,
     literal,
     select,
@@ -29,7 +28,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql import Select
 
 from gistline.domain import DeadLetterKind, Detection, FrameState, Verdict, VerdictKind
-from gistline.storage.arrays import unnested, uuids
+from gistline.storage.arrays import among, unnested, within
 from gistline.storage.dead_letters import NewLetter, write_letters
 from gistline.storage.findings import Measure, NewFinding, NewVerdict, save_findings, save_verdicts
 from gistline.storage.tables import FrameRow
@@ -119,7 +118,7 @@ def claim_fresh(session: Session, lease: Lease, *, limit: int, ids: Sequence[UUI
     """Claim pending frames that were never tried: those of ``ids`` first, the rest in queue order."""
     claimed: list[ClaimedFrame] = []
     if ids:
-        claimed = _claim(session, _pickable(FRESH).where(FrameRow.id == any_(uuids(ids))).limit(limit), lease)
+        claimed = _claim(session, _pickable(FRESH).where(among(FrameRow.id, ids)).limit(limit), lease)
     if len(claimed) < limit:
         claimed += _claim(session, _pickable(FRESH).limit(limit - len(claimed)), lease)
     return claimed
@@ -175,7 +174,7 @@ def retry_or_fail(
         The ids that failed.
 
     """
-    held = select(FrameRow.id, FrameRow.attempts).where(FrameRow.id == any_(uuids(ids)), RUNNING)
+    held = select(FrameRow.id, FrameRow.attempts).where(among(FrameRow.id, ids), RUNNING)
     if token is not None:
         held = held.where(FrameRow.token == token)
     tried = {row.id: row.attempts for row in session.execute(held.order_by(FrameRow.id).with_for_update())}
@@ -212,7 +211,7 @@ def _claim(session: Session, picked: Select[UUID], lease: Lease) -> list[Claimed
 def _unclaim(ids: Sequence[UUID]) -> Update:
     return (
         update(FrameRow)
-        .where(FrameRow.id == any_(uuids(ids)))
+        .where(among(FrameRow.id, ids))
         .values(state=FrameState.PENDING, lease_until=None, token=None, rings=0)
         .execution_options(synchronize_session=False)
     )
@@ -227,7 +226,7 @@ def _put_off(session: Session, ids: Sequence[UUID], trouble: Trouble) -> None:
 
 def _lock_open(session: Session, ids: Iterable[UUID]) -> Sequence[UUID]:
     """Lock those that are not final, in one order for all workers, so that two of them cannot block each other."""
-    held = select(FrameRow.id).where(FrameRow.id == any_(uuids(ids)), NOT_FINAL).order_by(FrameRow.id)
+    held = select(FrameRow.id).where(among(FrameRow.id, ids), NOT_FINAL).order_by(FrameRow.id)
     return session.scalars(held.with_for_update()).all()
 
 
@@ -241,7 +240,7 @@ def _end(session: Session, outcomes: Iterable[Outcome], *, token: UUID | None, e
     )
     end = (
         update(FrameRow)
-        .where(FrameRow.id == new.c.id)
+        .where(FrameRow.id == new.c.id, within(FrameRow.id, [one.frame_id for one in ends]))
         .values(
             state=new.c.state,
             error=new.c.error,

@@ -8,13 +8,22 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import BigInteger, Uuid, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from gistline.domain import Placement, ReportId, WindowId
 from gistline.errors import NotFound
-from gistline.storage.tables import LlmAttempt, ReportFinding, ReportRow, ReportWindow, WindowState
+from gistline.storage.arrays import unnested
+from gistline.storage.tables import (
+    FindingRow,
+    FrameRow,
+    LlmAttempt,
+    ReportFinding,
+    ReportRow,
+    ReportWindow,
+    WindowState,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +78,7 @@ def save_report(session: Session, report: NewReport, placements: Mapping[int, Pl
     report_id = ReportId(uuid7())
     session.execute(insert(ReportRow).values(id=report_id, **_columns(report)))
     if placements:
-        rows = [{"finding_id": key, "report_id": report_id, "placement": place} for key, place in placements.items()]
-        session.execute(insert(ReportFinding), rows)
+        _place(session, report.window_id, report_id, placements)
     session.execute(
         update(ReportWindow)
         .where(ReportWindow.id == report.window_id)
@@ -122,6 +130,21 @@ def read_report(session: Session, report_id: UUID) -> ReportDetail:
     ).all()
     window = session.get_one(ReportWindow, report.window_id)
     return ReportDetail(report, window, {place: found.get(place, 0) for place in Placement}, attempts)
+
+
+def _place(session: Session, window_id: UUID, report_id: UUID, placements: Mapping[int, Placement]) -> None:
+    placed = unnested(
+        finding_id=(BigInteger(), list(placements)),
+        placement=(ReportFinding.__table__.c.placement.type, list(placements.values())),
+    )
+    rows = (
+        select(FindingRow.frame_id, FindingRow.id, literal(report_id, Uuid()), placed.c.placement)
+        .join(FrameRow, FrameRow.id == FindingRow.frame_id)
+        .join(placed, placed.c.finding_id == FindingRow.id)
+        .where(FrameRow.report_window_id == window_id)
+    )
+    into = insert(ReportFinding).from_select(["frame_id", "finding_id", "report_id", "placement"], rows)
+    session.connection().execute(into)
 
 
 def _columns(report: NewReport) -> dict[str, Any]:

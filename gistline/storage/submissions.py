@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    CTE,
     BigInteger,
+    ColumnElement,
     DateTime,
     Double,
     Integer,
@@ -17,6 +20,7 @@ from sqlalchemy import (
     TableValuedAlias,
     Text,
     Uuid,
+    any_,
     bindparam,
     func,
     literal,
@@ -26,11 +30,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
-from uuid_utils.compat import uuid7
 
 from gistline.domain import FrameState
 from gistline.storage.arrays import unnested
-from gistline.storage.tables import Camera, FrameRow, SubmissionRow
+from gistline.storage.moments import ids_at, moment_of
+from gistline.storage.tables import Camera, FrameKey, FrameRow, SubmissionRow
 
 BYTES_LOCK = 7161
 """First number of the advisory locks on frame bytes; the second is the start of the digest."""
@@ -67,14 +71,18 @@ class KnownFrame:
     state: FrameState
 
 
-def hold_bytes(session: Session, digests: Iterable[str]) -> None:
+def hold_bytes(session: Session, digests: Iterable[str]) -> datetime:
     """Until the transaction ends, nobody who calls :func:`hold_bytes_alone` removes these bytes.
 
     Equal images share their bytes. Without this a frame could be accepted in the moment in which the bytes of an
     older, finished one are pruned. 4,096 locks serve all digests: few enough for PostgreSQL's lock table whatever the
     load, and enough that those who delete and those who accept seldom meet.
+
+    Returns:
+        When the transaction began, by the database's clock: the moment that the ids of its frames shall carry.
+
     """
-    _lock(session, "pg_advisory_xact_lock_shared", digests)
+    return _lock(session, "pg_advisory_xact_lock_shared", digests)
 
 
 def hold_bytes_alone(session: Session, digests: Iterable[str]) -> None:
@@ -89,10 +97,13 @@ def find_known(session: Session, camera_id: int, keys: Collection[str]) -> dict[
     """Frames of this camera under these keys, by key."""
     if not keys:
         return {}
-    statement = select(FrameRow.id, FrameRow.idempotency_key, FrameRow.sha256, FrameRow.state).where(
-        FrameRow.camera_id == camera_id, FrameRow.idempotency_key.in_(keys)
+    wanted = bindparam(None, list(keys), type_=ARRAY(Text()))
+    statement = (
+        select(FrameRow.id, FrameKey.frame_key, FrameRow.sha256, FrameRow.state)
+        .join(FrameRow, FrameRow.id == FrameKey.frame_id)
+        .where(FrameKey.camera_id == camera_id, FrameKey.frame_key == any_(wanted))
     )
-    return {row.idempotency_key: KnownFrame(*row) for row in session.execute(statement)}
+    return {row.frame_key: KnownFrame(*row) for row in session.execute(statement)}
 
 
 def insert_frames(session: Session, frames: Sequence[NewFrame], *, fair_rate: float = 10.0) -> set[UUID]:
@@ -110,7 +121,7 @@ def insert_frames(session: Session, frames: Sequence[NewFrame], *, fair_rate: fl
     camera = (
         select(Camera.priority, _last_place(frames[0].camera_id)).where(Camera.id == frames[0].camera_id).subquery()
     )
-    fixed = {
+    fixed: dict[str, ColumnElement[Any]] = {
         "camera_id": literal(frames[0].camera_id, BigInteger()),
         "captured_at": func.coalesce(new.c.captured, func.now()),
         "priority": camera.c.priority,
@@ -119,14 +130,23 @@ def insert_frames(session: Session, frames: Sequence[NewFrame], *, fair_rate: fl
         "expires_at": func.now() + func.make_interval(0, 0, 0, 0, 0, 0, func.nullif(new.c.deadline_s, 0)),
     }
     given = [column for column in new.c if column.key not in {"captured", "place", "deadline_s"}]
-    rows = select(*given, *fixed.values()).select_from(new.join(camera, true()))
-    into = insert(FrameRow).from_select([column.key for column in given] + list(fixed), rows)
-    unseen = into.on_conflict_do_nothing(index_elements=["camera_id", "idempotency_key"]).returning(FrameRow.id)
-    inserted = set(session.scalars(unseen))
+    named = _name(new, fixed["camera_id"])
+    unseen = new.join(camera, true()).join(named, named.c.frame_id == new.c.id)
+    rows = select(*given, *fixed.values()).select_from(unseen)
+    into = insert(FrameRow).add_cte(named).from_select([column.key for column in given] + list(fixed), rows)
+    inserted = set(session.scalars(into.returning(FrameRow.id)))
     if inserted:
-        counted = {"id": uuid7(), "camera_id": frames[0].camera_id, "frames": len(inserted)}
+        [beside] = ids_at(moment_of(frames[0].id), 1)
+        counted = {"id": beside, "camera_id": frames[0].camera_id, "frames": len(inserted)}
         session.execute(insert(SubmissionRow).values(counted))
     return inserted
+
+
+def _name(new: TableValuedAlias, camera_id: ColumnElement[int]) -> CTE:
+    """Take the names that are still free."""
+    rows = select(camera_id, new.c.idempotency_key, new.c.id).select_from(new)
+    taken = insert(FrameKey).from_select(["camera_id", "frame_key", "frame_id"], rows)
+    return taken.on_conflict_do_nothing().returning(FrameKey.frame_id).cte("named")
 
 
 def _last_place(camera_id: int) -> Label[datetime]:
@@ -148,8 +168,8 @@ def _columns(frames: Sequence[NewFrame], *, order: Sequence[UUID]) -> TableValue
     )
 
 
-def _lock(session: Session, function: str, digests: Iterable[str]) -> None:
+def _lock(session: Session, function: str, digests: Iterable[str]) -> datetime:
     buckets = sorted({int(digest[:BUCKET_DIGITS], 16) for digest in digests})
-    if buckets:
-        bucket = func.unnest(bindparam("buckets", buckets, type_=ARRAY(Integer))).column_valued("bucket")
-        session.execute(select(getattr(func, function)(BYTES_LOCK, bucket)))
+    bucket = func.unnest(bindparam("buckets", buckets, type_=ARRAY(Integer))).column_valued("bucket")
+    held = func.count(getattr(func, function)(BYTES_LOCK, bucket))
+    return session.execute(select(func.now(), held)).one()[0]

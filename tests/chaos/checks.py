@@ -174,7 +174,8 @@ def _check_reports(connection: Connection, found: Found) -> None:
         "SELECT f.id, count(rf.finding_id), max(w.state::text),"
         " count(*) FILTER (WHERE r.window_id <> fr.report_window_id)"
         " FROM findings f JOIN frames fr ON fr.id = f.frame_id"
-        " LEFT JOIN report_windows w ON w.id = fr.report_window_id LEFT JOIN report_findings rf ON rf.finding_id = f.id"
+        " LEFT JOIN report_windows w ON w.id = fr.report_window_id"
+        " LEFT JOIN report_findings rf ON rf.finding_id = f.id AND rf.frame_id = f.frame_id"
         " LEFT JOIN reports r ON r.id = rf.report_id GROUP BY f.id"
     ).fetchall()
     several = [finding for finding, times, _, _ in placed if times > 1]

@@ -24,14 +24,13 @@ from gistline.settings import (
     ApiSettings,
     DatabaseSettings,
     FleetSettings,
-    FrameSettings,
-    Keep,
     PassportSettings,
     PressureSettings,
     RedisSettings,
     ReportSettings,
     Settings,
 )
+from gistline.settings_frames import FrameSettings, Keep
 from gistline.simulator.messages_api import MessagesServer
 from gistline.storage.session import Sessions, close_database, open_database
 from tests.chaos.clock import Clock

@@ -18,7 +18,8 @@ from sqlalchemy import text
 from gistline.domain import FrameState
 from gistline.errors import RequestRejected, StorageUnavailable
 from gistline.flows.submit_frames import Submitted, submit_frames
-from gistline.settings import ApiSettings, FrameSettings
+from gistline.settings import ApiSettings
+from gistline.settings_frames import FrameSettings
 from gistline.storage.cameras import find_camera
 from gistline.storage.session import transaction
 from gistline.storage.submissions import hold_bytes_alone

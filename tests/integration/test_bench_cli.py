@@ -13,7 +13,8 @@ from gistline.errors import ImageRejected, ModelRejected, NotFound
 from gistline.flows.bench_engines import find_model, images_in, rendered_images
 from gistline.flows.compare_precisions import FILE, last_comparison
 from gistline.flows.register_model import register_model
-from gistline.settings import FrameSettings, load_settings
+from gistline.settings import load_settings
+from gistline.settings_frames import FrameSettings
 from gistline.storage.session import close_database, open_database
 from tests.support.onnx_models import yolo
 

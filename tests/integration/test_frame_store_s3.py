@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from gistline.errors import FrameDamaged, NotFound, StorageUnavailable
 from gistline.frames.store import FrameStore, open_store
-from gistline.settings import FrameSettings, Settings
+from gistline.settings import Settings
+from gistline.settings_frames import FrameSettings
 
 boto3 = pytest.importorskip("boto3")
 moto_server = pytest.importorskip("moto.server")

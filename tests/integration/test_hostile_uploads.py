@@ -17,7 +17,8 @@ import httpx2
 import pytest
 
 from gistline.flows.revoke_camera import revoke_camera
-from gistline.settings import ApiSettings, FrameSettings, Settings
+from gistline.settings import ApiSettings, Settings
+from gistline.settings_frames import FrameSettings
 from gistline.settings_report import as_environment
 from tests.support import images
 from tests.support.api import LINE, RunningApi, serving, settings_for

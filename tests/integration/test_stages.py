@@ -78,20 +78,13 @@ def test_notes_that_cannot_be_written_stay_for_later_and_are_written_once(line: 
     assert (noted(line), station.notes) == (1, [])
 
 
-def test_old_notes_and_drains_are_pruned(line: Fleet, station: Station) -> None:
-    line.submit([Order.DEFECT] * 4)
-    inspect_frames((), station)
-    station.write_notes()
-    keep_days = line.settings.frames.keep_days
+def test_old_drains_are_pruned(line: Fleet) -> None:
     with transaction(line.sessions) as session:
         ask_to_leave(session, ["detect-1@here"], by="somebody")
     prune_frames(line.sessions, line.store, line.settings.frames)
     with transaction(line.sessions) as session:
         assert is_asked_to_leave(session, "detect-1@here")
-        session.execute(update(BatchRow).values(claimed_at=func.now() - timedelta(days=keep_days, seconds=1)))
         session.execute(update(DrainRow).values(asked_at=func.now() - timedelta(days=1, seconds=1)))
-    assert noted(line) == 1
     prune_frames(line.sessions, line.store, line.settings.frames)
-    assert noted(line) == 0
     with transaction(line.sessions) as session:
         assert not is_asked_to_leave(session, "detect-1@here")

@@ -25,7 +25,8 @@ from gistline.domain import Person, Role
 from gistline.flows.add_camera import add_camera
 from gistline.flows.add_person import Rights, add_person
 from gistline.frames.store import FrameStore
-from gistline.settings import ApiSettings, DatabaseSettings, FrameSettings, RedisSettings, Settings
+from gistline.settings import ApiSettings, DatabaseSettings, RedisSettings, Settings
+from gistline.settings_frames import FrameSettings
 from gistline.storage.session import Sessions, transaction
 from gistline.storage.tables import FrameRow
 from gistline.storage.web_sessions import open_session

@@ -7,8 +7,8 @@ made from the enum: adding one is then a plain migration.
 from gistline.storage.tables.access import ApiKey, AuditRow, PersonRow, ProgramRow, SessionRow, SignInAttempt
 from gistline.storage.tables.acting import GateChannelRow, GateVerdictRow
 from gistline.storage.tables.base import AttemptState, Base, ServingAction, WindowState
-from gistline.storage.tables.inspection import Camera, EngineRow, FindingRow, FrameRow, VerdictRow
-from gistline.storage.tables.queue import BatchRow, DeadLetterRow, DrainRow, SubmissionRow
+from gistline.storage.tables.inspection import Camera, EngineRow, FindingRow, FrameKey, FrameRow, VerdictRow
+from gistline.storage.tables.queue import BatchRow, DeadLetterRow, DrainRow, RetiredPartition, SubmissionRow
 from gistline.storage.tables.reporting import LlmAttempt, PriceUsed, ReportFinding, ReportRow, ReportWindow
 from gistline.storage.tables.serving import ModelRow, PassportRow, ServingRow, WorkerHeartbeat
 
@@ -23,6 +23,7 @@ __all__ = [
     "DrainRow",
     "EngineRow",
     "FindingRow",
+    "FrameKey",
     "FrameRow",
     "GateChannelRow",
     "GateVerdictRow",
@@ -35,6 +36,7 @@ __all__ = [
     "ReportFinding",
     "ReportRow",
     "ReportWindow",
+    "RetiredPartition",
     "ServingAction",
     "ServingRow",
     "SessionRow",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import BigInteger, DateTime, Enum, MetaData, Numeric, Text
+from sqlalchemy import BigInteger, DateTime, Enum, MetaData, Numeric, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 
@@ -93,3 +93,13 @@ class Base(DeclarativeBase):
         DeadLetterResolution: _enum(DeadLetterResolution, "resolution"),
         Role: _enum(Role, "role"),
     }
+
+
+def cut_by(column: str) -> dict[str, str]:
+    """Table arguments of one that is cut into ranges of an id of version 7, and so by time."""
+    return {"postgresql_partition_by": f"RANGE ({column})"}
+
+
+def hangs_on(row: type[Base], other: type[Base]) -> None:
+    """Rows of the first table refer to rows of the second, by keys that only their partitions have."""
+    cast(Table, row.__table__).add_is_dependent_on(cast(Table, other.__table__))

@@ -10,7 +10,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gistline.domain import FrameState, VerdictKind
-from gistline.storage.tables.base import Base
+from gistline.storage.tables.base import Base, cut_by, hangs_on
 
 
 class Camera(Base):
@@ -49,11 +49,13 @@ class EngineRow(Base):
 
 
 class FrameRow(Base):
-    """An accepted frame: the job that must not be lost. Its bytes live in the frame store under ``sha256``."""
+    """An accepted frame: the job that must not be lost. Its bytes live in the frame store under ``sha256``.
+
+    The table is cut by time, as those of findings, verdicts and their places in reports are: its ids are of version 7.
+    """
 
     __tablename__ = "frames"
     __table_args__ = (
-        UniqueConstraint("camera_id", "idempotency_key"),
         Index("ix_frames_pending", "priority", "queue_at", "id", postgresql_where=text("state = 'pending'")),
         Index("ix_frames_camera_queue", "camera_id", "queue_at", postgresql_where=text("state = 'pending'")),
         Index("ix_frames_running", "lease_until", postgresql_where=text("state = 'running'")),
@@ -78,6 +80,8 @@ class FrameRow(Base):
         CheckConstraint(
             "(state IN ('inspected', 'failed', 'expired')) = (finished_at IS NOT NULL)", name="final_has_end"
         ),
+        Index("ix_frames_sha256", "sha256", postgresql_where=text("bytes_stored")),
+        cut_by("id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -85,7 +89,7 @@ class FrameRow(Base):
     line: Mapped[str]
     part_number: Mapped[str | None]
     idempotency_key: Mapped[str]
-    sha256: Mapped[str] = mapped_column(index=True)
+    sha256: Mapped[str]
     media_type: Mapped[str]
     byte_count: Mapped[int]
     width: Mapped[int]
@@ -112,6 +116,19 @@ class FrameRow(Base):
     report_window_id: Mapped[UUID | None] = mapped_column(ForeignKey("report_windows.id"), index=True)
 
 
+class FrameKey(Base):
+    """A camera's name of a frame: the same name is the same frame, for as long as this row is kept.
+
+    A table of its own, since partitions of frames cannot keep a name unique beyond themselves.
+    """
+
+    __tablename__ = "frame_keys"
+
+    camera_id: Mapped[int] = mapped_column(ForeignKey("cameras.id"), primary_key=True)
+    frame_key: Mapped[str] = mapped_column(primary_key=True)
+    frame_id: Mapped[UUID] = mapped_column(index=True)
+
+
 class FindingRow(Base):
     """A detection that counted, with the thresholds that made it."""
 
@@ -122,10 +139,11 @@ class FindingRow(Base):
         # Not validated: findings that are older than passports have none, and none is made up for them.
         CheckConstraint("passport_id IS NOT NULL", name="has_passport", postgresql_not_valid=True),
         CheckConstraint("severity BETWEEN 1 AND 3", name="severity_in_range"),
+        cut_by("frame_id"),
     )
 
+    frame_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
-    frame_id: Mapped[UUID] = mapped_column(ForeignKey("frames.id"))
     engine_id: Mapped[int] = mapped_column(ForeignKey("engines.id"))
     passport_id: Mapped[UUID | None] = mapped_column(ForeignKey("passports.id"))
     label: Mapped[str]
@@ -147,12 +165,18 @@ class VerdictRow(Base):
         CheckConstraint(
             "(engine_id IS NULL) = (passport_id IS NULL)", name="engine_has_passport", postgresql_not_valid=True
         ),
+        cut_by("frame_id"),
     )
 
-    frame_id: Mapped[UUID] = mapped_column(ForeignKey("frames.id"), primary_key=True)
+    frame_id: Mapped[UUID] = mapped_column(primary_key=True)
     engine_id: Mapped[int | None] = mapped_column(ForeignKey("engines.id"))
     passport_id: Mapped[UUID | None] = mapped_column(ForeignKey("passports.id"))
     kind: Mapped[VerdictKind]
     reason: Mapped[str]
     ng_confidence: Mapped[float]
     decided_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+# The foreign keys lie between partitions of the same time, so that these can be dropped together; SQLAlchemy sees none.
+hangs_on(FindingRow, FrameRow)
+hangs_on(VerdictRow, FrameRow)

@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gistline.domain import DeadLetterKind, DeadLetterResolution
-from gistline.storage.tables.base import Base
+from gistline.storage.tables.base import Base, cut_by
 
 
 class SubmissionRow(Base):
@@ -19,7 +19,7 @@ class SubmissionRow(Base):
     """
 
     __tablename__ = "submissions"
-    __table_args__ = (CheckConstraint("frames > 0", name="brings_frames"),)
+    __table_args__ = (CheckConstraint("frames > 0", name="brings_frames"), cut_by("id"))
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     camera_id: Mapped[int] = mapped_column(ForeignKey("cameras.id"))
@@ -39,7 +39,7 @@ class DeadLetterRow(Base):
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
-    frame_id: Mapped[UUID] = mapped_column(ForeignKey("frames.id"))
+    frame_id: Mapped[UUID]
     kind: Mapped[DeadLetterKind]
     reason: Mapped[str]
     attempts: Mapped[int]
@@ -57,6 +57,7 @@ class BatchRow(Base):
     """
 
     __tablename__ = "batches"
+    __table_args__ = (cut_by("id"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     worker: Mapped[str]
@@ -73,6 +74,23 @@ class BatchRow(Base):
     post_s: Mapped[float]
     commit_s: Mapped[float]
     total_s: Mapped[float]
+
+
+class RetiredPartition(Base):
+    """What was counted in a partition when retention dropped it, so that the books still agree.
+
+    ``partition`` is the end of its tables' names; rows that fell into no partition are summed up as ``default``.
+    """
+
+    __tablename__ = "retired_partitions"
+
+    partition: Mapped[str] = mapped_column(primary_key=True)
+    accepted: Mapped[int]
+    inspected: Mapped[int]
+    failed: Mapped[int]
+    expired: Mapped[int]
+    findings: Mapped[int]
+    retired_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class DrainRow(Base):

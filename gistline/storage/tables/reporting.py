@@ -11,7 +11,8 @@ from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gistline.domain import Placement
-from gistline.storage.tables.base import AttemptState, Base, WindowState
+from gistline.storage.tables.base import AttemptState, Base, WindowState, cut_by, hangs_on
+from gistline.storage.tables.inspection import FindingRow
 
 
 class ReportWindow(Base):
@@ -86,8 +87,10 @@ class ReportFinding(Base):
     """Where in a report a finding was counted; a finding is in one report only."""
 
     __tablename__ = "report_findings"
+    __table_args__ = (cut_by("frame_id"),)
 
-    finding_id: Mapped[int] = mapped_column(ForeignKey("findings.id"), primary_key=True)
+    frame_id: Mapped[UUID] = mapped_column(primary_key=True)
+    finding_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     report_id: Mapped[UUID] = mapped_column(ForeignKey("reports.id"), index=True)
     placement: Mapped[Placement]
 
@@ -128,3 +131,6 @@ class LlmAttempt(Base):
     error: Mapped[str | None]
     sent_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
     settled_at: Mapped[datetime | None]
+
+
+hangs_on(ReportFinding, FindingRow)

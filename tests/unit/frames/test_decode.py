@@ -11,7 +11,7 @@ from PIL import Image
 from gistline.errors import GistlineError, ImageRejected, ImageTooLarge
 from gistline.frames.decode import decode, inspect_header, verify
 from gistline.frames.headers import ImageFacts
-from gistline.settings import FrameSettings
+from gistline.settings_frames import FrameSettings
 from tests.support import images
 
 LIMITS = FrameSettings(max_bytes=100_000, max_side=1_000, max_pixels=200_000)

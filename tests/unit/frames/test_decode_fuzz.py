@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gistline.errors import ImageRejected, ImageTooLarge
 from gistline.frames.decode import decode, inspect_header, verify
-from gistline.settings import FrameSettings
+from gistline.settings_frames import FrameSettings
 from tests.support import images
 
 LIMITS = FrameSettings(max_pixels=1_000_000, max_side=2_000, min_side=4)

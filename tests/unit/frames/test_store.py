@@ -14,7 +14,8 @@ import pytest
 
 from gistline.errors import FrameDamaged, NotFound, SettingsError, StorageUnavailable
 from gistline.frames.store import LocalFrames, open_store
-from gistline.settings import FrameSettings, Settings
+from gistline.settings import Settings
+from gistline.settings_frames import FrameSettings
 
 DATA = b"some bytes" * 1000
 DIGEST = hashlib.sha256(DATA).hexdigest()
