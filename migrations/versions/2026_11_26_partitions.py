@@ -13,8 +13,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007_partitions"
-down_revision = "0006_gates"
+revision = "0009_partitions"
+down_revision = "0007_savings"
 branch_labels = None
 depends_on = None
 
