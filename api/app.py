@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import costs, findings, frames, health, me, problems, reports, sign_in
+from api import costs, dashboard, findings, frames, health, me, problems, reports, sign_in
 from api.admission import Gauge
 from api.deps import Services
 from api.headers import SafeHeaders
@@ -19,7 +19,16 @@ from gistline.settings import Settings
 from gistline.storage.session import close_database, open_database
 from gistline.telemetry import metrics
 
-ROUTERS = (frames.router, findings.router, reports.router, costs.router, health.router, me.router, sign_in.router)
+ROUTERS = (
+    frames.router,
+    findings.router,
+    reports.router,
+    costs.router,
+    health.router,
+    me.router,
+    sign_in.router,
+    *dashboard.ROUTERS,
+)
 
 
 def create_app(settings: Settings, *, dispatcher: Dispatcher | None = None) -> FastAPI:

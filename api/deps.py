@@ -58,3 +58,10 @@ def get_camera(
 
 
 CameraOf = Annotated[CameraIdentity, Depends(get_camera)]
+
+
+async def open_to_all() -> None:
+    """Mark of a route that needs nobody signed in, so that none is open by mistake."""
+
+
+Open = Depends(open_to_all)

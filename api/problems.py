@@ -6,6 +6,7 @@ holds the rest: addresses, paths and stack traces stay inside.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from api.dashboard.page import Look, render
 from gistline.errors import FleetBusy, GistlineError, NotAuthenticated, RequestRejected
 
 MEDIA_TYPE = "application/problem+json"
@@ -64,7 +66,14 @@ def install(app: FastAPI) -> None:
 
 
 async def answer(request: Request, error: Exception) -> Response:
-    """The one error handler."""
+    """The one error handler: to programs a problem, to somebody before a browser a page that says the same."""
+    response = _answer(request, error)
+    if _is_page(request) and response.media_type == MEDIA_TYPE:
+        return _as_page(request, response)
+    return response
+
+
+def _answer(request: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
     if isinstance(error, RequestValidationError):
@@ -118,6 +127,15 @@ def _line(error: Mapping[str, Any]) -> str:
 def _is_page(request: Request) -> bool:
     """Whether somebody waits before a browser: a page is asked for, not data."""
     return not request.url.path.startswith("/v1/") and "text/html" in request.headers.get("accept", "")
+
+
+def _as_page(request: Request, response: Response) -> Response:
+    said = json.loads(bytes(response.body))
+    shown = {name: said[name] for name in ("title", "detail", "cure")}
+    page = render(request, "problem.html", Look.of(request), status=response.status_code, **shown)
+    if "retry-after" in response.headers:
+        page.headers["Retry-After"] = response.headers["retry-after"]
+    return page
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from http import HTTPStatus
 from typing import Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
-from fastapi.templating import Jinja2Templates
 
-from api.deps import ServicesOf
+from api.dashboard.page import Look, render
+from api.deps import Open, ServicesOf
 from api.people import SESSION_COOKIE, PersonOf, check_csrf, csrf_of, set_cookie, set_session_cookie
 from gistline.errors import GistlineError, NotAllowed, NotAuthenticated, TooManyRequests
 from gistline.flows.sign_in import sign_in
@@ -23,14 +23,6 @@ FORM_S: Final = 3_600
 MAX_FORM_BYTES: Final = 16_384
 
 router = APIRouter(tags=["people"], include_in_schema=False, max_body_size=MAX_FORM_BYTES)
-templates: Final = Jinja2Templates(Path(__file__).parent / "dashboard" / "templates")
-
-
-async def open_to_all() -> None:
-    """Mark of a route that needs nobody signed in, so that none is open by mistake."""
-
-
-Open = Depends(open_to_all)
 
 
 @router.get("/login", dependencies=[Open])
@@ -80,10 +72,9 @@ def local_path(wanted: str) -> str:
 
 def _form(request: Request, services: ServicesOf, wanted: str, refusal: GistlineError | None = None) -> Response:
     secret = request.cookies.get(FORM_COOKIE) or new_secret()
+    status = HTTPStatus.OK if refusal is None else refusal.status_code
     shown = {"csrf": csrf_of(secret), "next": local_path(wanted), "refusal": refusal}
-    response = templates.TemplateResponse(request, "login.html", shown)
-    if refusal is not None:
-        response.status_code = refusal.status_code
+    response = render(request, "login.html", Look.of(request), status=status, **shown)
     if isinstance(refusal, TooManyRequests):
         response.headers["Retry-After"] = str(refusal.retry_after_s)
     set_cookie(response, request, FORM_COOKIE, secret, services.settings.access, max_age_s=FORM_S)

@@ -44,13 +44,6 @@ when somebody retries its dead letter.
 """
 
 
-class Language(StrEnum):
-    """Languages that reports are written in."""
-
-    ENGLISH = "en"
-    CHINESE = "zh"
-
-
 class DeadLetterKind(StrEnum):
     """Why a frame was given up: its worker died with it too often, or it could not be inspected."""
 
@@ -71,6 +64,14 @@ class VerdictKind(StrEnum):
     OK = "ok"
     NG = "ng"
     REINSPECT = "reinspect"
+
+
+class Feedback(StrEnum):
+    """What an operator thinks of a finding, having seen the part."""
+
+    CORRECT = "correct"
+    INCORRECT = "incorrect"
+    INCONCLUSIVE = "inconclusive"
 
 
 class Placement(StrEnum):
@@ -207,7 +208,7 @@ class Finding:
     """A stored detection with the place and time a report speaks of.
 
     ``finding_id`` is the database key; ``captured_at`` is timezone-aware UTC; ``severity`` is 1 (cosmetic) to 3
-    (the part is lost). ``image`` is the size of the frame that ``box`` lies in, None where it is not known.
+    (the part is lost).
     """
 
     finding_id: int
@@ -219,7 +220,6 @@ class Finding:
     box: Box
     severity: int
     captured_at: datetime
-    image: ImageSize | None = None
 
 
 @dataclass(frozen=True, slots=True)

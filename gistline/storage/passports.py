@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -79,6 +80,15 @@ def newest_of_model(session: Session, sha256: str) -> Sequence[Passport]:
     ranked = select(PassportRow.id, rank.label("rank")).where(PassportRow.model_sha256 == sha256, measured).subquery()
     newest = select(PassportRow).join(ranked, ranked.c.id == PassportRow.id).where(ranked.c.rank == 1)
     return [_passport(row) for row in session.scalars(newest.order_by(PassportRow.measured_at.desc()))]
+
+
+def measured_passports(session: Session, *, limit: int, before: datetime | None = None) -> Sequence[Passport]:
+    """Up to ``limit`` passports of engines that were measured, newest first; those older than ``before`` only."""
+    found = select(PassportRow).where(PassportRow.verdict != PassportVerdict.UNPROVEN)
+    if before is not None:
+        found = found.where(PassportRow.measured_at < before)
+    ordered = found.order_by(PassportRow.measured_at.desc(), PassportRow.id.desc()).limit(limit)
+    return [_passport(row) for row in session.scalars(ordered)]
 
 
 def news(session: Session) -> tuple[int, str]:

@@ -7,11 +7,11 @@ made from the enum: adding one is then a plain migration.
 from gistline.storage.tables.access import ApiKey, AuditRow, PersonRow, ProgramRow, SessionRow, SignInAttempt
 from gistline.storage.tables.acting import GateChannelRow, GateVerdictRow
 from gistline.storage.tables.base import AttemptState, Base, ServingAction, WindowState
+from gistline.storage.tables.feedback import FeedbackRow
 from gistline.storage.tables.inspection import Camera, EngineRow, FindingRow, FrameKey, FrameRow, VerdictRow
 from gistline.storage.tables.queue import BatchRow, DeadLetterRow, DrainRow, RetiredPartition, SubmissionRow
 from gistline.storage.tables.reporting import LlmAttempt, PriceUsed, ReportFinding, ReportRow, ReportWindow
 from gistline.storage.tables.serving import ModelRow, PassportRow, ServingRow, WorkerHeartbeat
-from gistline.storage.tables.tokens import TokenCount, TokenDrift, TokenSample
 
 __all__ = [
     "ApiKey",
@@ -23,6 +23,7 @@ __all__ = [
     "DeadLetterRow",
     "DrainRow",
     "EngineRow",
+    "FeedbackRow",
     "FindingRow",
     "FrameKey",
     "FrameRow",
@@ -43,9 +44,6 @@ __all__ = [
     "SessionRow",
     "SignInAttempt",
     "SubmissionRow",
-    "TokenCount",
-    "TokenDrift",
-    "TokenSample",
     "VerdictRow",
     "WindowState",
     "WorkerHeartbeat",

@@ -18,8 +18,8 @@ from sqlalchemy.orm import DeclarativeBase
 from gistline.domain import (
     DeadLetterKind,
     DeadLetterResolution,
+    Feedback,
     FrameState,
-    Language,
     PassportVerdict,
     Placement,
     Role,
@@ -90,10 +90,10 @@ class Base(DeclarativeBase):
         AttemptState: _enum(AttemptState, "state"),
         PassportVerdict: _enum(PassportVerdict, "verdict"),
         ServingAction: _enum(ServingAction, "action"),
-        Language: _enum(Language, "language"),
         DeadLetterKind: _enum(DeadLetterKind, "kind"),
         DeadLetterResolution: _enum(DeadLetterResolution, "resolution"),
         Role: _enum(Role, "role"),
+        Feedback: _enum(Feedback, "opinion"),
     }
 
 
