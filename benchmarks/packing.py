@@ -23,7 +23,7 @@ from gistline.reports.totals import count_totals
 
 START = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 SEVERITIES = {"open": 3, "short": 3, "mousebite": 2, "spur": 2, "copper": 1, "pin-hole": 1}
-BUDGETS = (4_000, 8_000, 30_000, 90_000, 1_000_000)
+BUDGETS = (6_000, 12_000, 30_000, 90_000, 1_000_000)
 
 
 def window(count: int, seed: int, *, cameras: int = 40, classes: int = len(SEVERITIES)) -> WindowData:

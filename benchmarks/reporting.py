@@ -20,11 +20,11 @@ from benchmarks.text_forms import as_csv, as_toon
 from gistline.costs.images import Words, cheapest_plan
 from gistline.costs.pricing import price_usage
 from gistline.costs.savings import Forms, UsedCall, price_levels
-from gistline.domain import Finding, ImageSize, TokenUsage
+from gistline.domain import Finding, ImageSize, Language, TokenUsage
 from gistline.reports.encoding import encode_group, encode_row
 from gistline.reports.forms import as_objects
 from gistline.reports.offline import compose
-from gistline.reports.prompt import WindowData, build_prompt, instructions
+from gistline.reports.prompt import WindowData, build_prompt, fixed_text, instructions
 from gistline.reports.tokens import TokenCounter, ceiling
 from gistline.settings import ReportSettings
 
@@ -47,7 +47,7 @@ FORMS: Mapping[str, Form] = {
     "CSV": lambda _, findings: as_csv(findings),
     "**rows, grouped**": lambda data, _: _grouped(data),
     "of these the rows alone": lambda data, findings: "\n".join(encode_row(one, data.starts_at) for one in findings),
-    "**prompt, 4,000 tokens**": lambda data, _: build_prompt(data, budget=BUDGET, measure=ceiling).text,
+    f"**prompt, {BUDGET:,} tokens**": lambda data, _: build_prompt(data, budget=BUDGET, measure=ceiling).text,
 }
 
 
@@ -98,8 +98,8 @@ def _savings(counter: TokenCounter, seed: int) -> None:
     data = window(FINDINGS, seed, cameras=4, classes=3)
     prompt, complete = (build_prompt(data, budget=budget, measure=ceiling).text for budget in (BUDGET, UNLIMITED))
     indented = json.dumps(as_objects(one for group in data.groups for one in group.findings), indent=2)
-    opening = counter.estimate(instructions())
-    written = counter.estimate(compose(data))
+    opening = counter.estimate(fixed_text(Language.ENGLISH))
+    written = counter.estimate(compose(data, Language.ENGLISH).model_dump_json())
     forms = Forms(counter.estimate(prompt), counter.estimate(complete), opening + counter.estimate(indented), opening)
     _say(f"\n{FRAMES:,} frames with {FINDINGS:,} findings in one report of {written} tokens, dollars\n")
     _row("frames", "model", "images", "JSON", "rows", "saved", "packed", "saved", "images, packed as a batch")

@@ -44,6 +44,13 @@ when somebody retries its dead letter.
 """
 
 
+class Language(StrEnum):
+    """Languages that reports are written in."""
+
+    ENGLISH = "en"
+    CHINESE = "zh"
+
+
 class DeadLetterKind(StrEnum):
     """Why a frame was given up: its worker died with it too often, or it could not be inspected."""
 
@@ -208,7 +215,7 @@ class Finding:
     """A stored detection with the place and time a report speaks of.
 
     ``finding_id`` is the database key; ``captured_at`` is timezone-aware UTC; ``severity`` is 1 (cosmetic) to 3
-    (the part is lost).
+    (the part is lost). ``image`` is the size of the frame that ``box`` lies in, None where it is not known.
     """
 
     finding_id: int
@@ -220,6 +227,7 @@ class Finding:
     box: Box
     severity: int
     captured_at: datetime
+    image: ImageSize | None = None
 
 
 @dataclass(frozen=True, slots=True)

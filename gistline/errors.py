@@ -178,3 +178,16 @@ class WriterRefused(WriterFailed):
 
     retryable = False
     title = "Report writer refused"
+
+
+class AnswerUnusable(GistlineError):
+    """A paid answer that is no report: cut off, no JSON, or not of the form that was asked for."""
+
+    status_code = 502
+    title = "Answer unusable"
+
+
+class AnswerDeclined(AnswerUnusable):
+    """The model declined to write, or wrote nothing; asking again would be paid for in vain."""
+
+    title = "Answer declined"

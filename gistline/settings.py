@@ -28,6 +28,7 @@ from gistline.settings_acting import AlarmSettings, MqttSettings, VerdictChannel
 from gistline.settings_base import FILE, Environment, Section, knob, with_password
 from gistline.settings_frames import FrameSettings
 from gistline.settings_observability import LogSettings, MetricsSettings
+from gistline.settings_words import WordsSettings
 
 CONFIG_VARIABLE = "GISTLINE_CONFIG"
 DEFAULT_CONFIG = Path("gistline.toml")
@@ -217,19 +218,19 @@ class PressureSettings(Section):
     )
 
 
-class ReportSettings(Section):
+class ReportSettings(WordsSettings):
     """Windows, budgets and the writer."""
 
     window_minutes: int = knob(15, "Length of a report window, aligned to midnight UTC.", unit="min", ge=1, le=1_440)
     grace_s: float = knob(5.0, "Wait after a window's end before it closes.", unit="s", ge=0, le=3_600)
     token_budget: int = knob(
-        4_000,
-        "Most input tokens that a window's prompt may take: an upper bound from its bytes, not an estimate.",
+        6_000,
+        "Most input tokens that a window's calls may take together: an upper bound, not an estimate.",
         unit="tokens",
         ge=200,
         le=90_000,
     )
-    max_output_tokens: int = knob(700, "Most tokens that the written report may take.", unit="tokens", ge=50, le=20_000)
+    max_output_tokens: int = knob(1_500, "Most tokens that one answer may take.", unit="tokens", ge=50, le=20_000)
     writer: Literal["auto", "anthropic", "offline"] = knob(
         "auto", "Who writes: anthropic (the LLM), offline (no network), auto (the LLM when there is a key)."
     )

@@ -1,7 +1,7 @@
-"""Write the report of one window: groups, budgeted prompt, ledger row, LLM, ledger, report.
+"""Write the report of one window: claim, groups, the report (``flows/compose_report``), one transaction to store it.
 
-No transaction is open while the LLM works. The answer is bought by ``flows/buy_answer``, which pays for it once: a
-report that was lost between payment and storage is made from the booked answer.
+No transaction is open while the LLM works. Answers are bought by ``flows/buy_answer``, which pays for each once: a
+report that was lost between payment and storage is made from the booked answers.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gistline.costs.savings import UsedCall
-from gistline.domain import ImageSize, ReportId
+from gistline.domain import ImageSize, Language, ReportId
 from gistline.errors import BudgetTooSmall, GistlineError, LeaseLost, SettingsError, WriterFailed
 from gistline.findings.grouping import group_findings
-from gistline.flows.buy_answer import Call, buy_answer
+from gistline.flows.compose_report import Assignment, Composed, compose_report
 from gistline.flows.price_forms import price_forms
 from gistline.flows.report_tools import ReportTools
-from gistline.reports.answer import read_report
-from gistline.reports.check import check, with_unsupported
-from gistline.reports.offline import compose, quiet_report
-from gistline.reports.prompt import Prompt, WindowData, build_prompt
-from gistline.reports.request import Request
-from gistline.reports.tokens import ceiling
+from gistline.reports.prompt import WindowData
+from gistline.reports.render import render_quiet
 from gistline.reports.totals import count_totals
 from gistline.settings import ReportSettings
 from gistline.storage import ledger, reports, windows
@@ -82,6 +78,11 @@ class _Case:
     data: WindowData
     sizes: Mapping[ImageSize, int]
 
+    @property
+    def language(self) -> Language:
+        """The language of the line's reports."""
+        return self.tools.settings.language_of(self.window.line)
+
 
 def _data(window: windows.ClaimedWindow, contents: windows.WindowContents) -> WindowData:
     groups = group_findings(contents.findings)
@@ -91,41 +92,41 @@ def _data(window: windows.ClaimedWindow, contents: windows.WindowContents) -> Wi
 
 def _write(case: _Case) -> ReportId:
     if not case.data.groups:
-        return _store(case, None, quiet_report(case.data))
-    settings = case.tools.settings
-    prompt = build_prompt(case.data, budget=settings.token_budget, measure=ceiling)
-    request = Request(prompt.system, prompt.user, settings.max_output_tokens, offline=lambda: compose(case.data))
-    answer = buy_answer(Call(case.window, "report", request), case.tools)
-    return _store(case, prompt, read_report(answer).body)
+        return _store(case, None)
+    return _store(case, compose_report(Assignment(case.window, case.data, case.language, case.tools)))
 
 
-def _store(case: _Case, prompt: Prompt | None, body: str) -> ReportId:
-    """Store the report with what the ledger says that the window cost; without a prompt nobody was asked."""
+def _store(case: _Case, composed: Composed | None) -> ReportId:
+    """Store the report with what the ledger says that the window cost; where nothing was found nobody was asked."""
     tools, writer = case.tools, case.tools.writer
     with transaction(tools.sessions) as session:
         used = [UsedCall(call.usage, call.usd) for call in used_calls(session, case.window.window_id)]
-    priced = price_forms(case.sizes, prompt, used, tools)
+        if composed and composed.writer:  # what was answered was of no use
+            used = []
+    priced = price_forms(case.sizes, composed.sent if composed else None, used, tools)
     with transaction(tools.sessions) as session:
         spent = ledger.spent(session, case.window.window_id)
         report = reports.NewReport(
             window_id=case.window.window_id,
-            writer=writer.name if prompt else NOBODY,
+            writer=(composed.writer or writer.name) if composed else NOBODY,
             model=writer.model,
-            body=with_unsupported(body, check(body, case.data)),
-            totals=case.data.totals.as_json() | ({"packing": prompt.account} if prompt else {}),
+            language=case.language,
+            body=composed.body if composed else render_quiet(case.data, case.language),
+            evidence=composed.evidence if composed else [],
+            totals=case.data.totals.as_json() | ({"packing": composed.account} if composed else {}),
             token_budget=tools.settings.token_budget,
-            prompt_tokens=tools.tokens.estimate(prompt.text) if prompt else 0,
-            prompt_ceiling_tokens=ceiling(prompt.text) if prompt else 0,
+            prompt_tokens=tools.tokens.estimate(composed.sent.text) if composed else 0,
+            prompt_ceiling_tokens=composed.account["used"] if composed else 0,
             input_tokens=spent.input_tokens,
             output_tokens=spent.output_tokens,
             cost_usd=spent.usd,
-            simulated=writer.simulated or prompt is None,
+            simulated=writer.simulated or composed is None,
             image_tokens=priced.plan.image_tokens,
             image_usd=priced.plan.usd,
             image_plan=priced.plan.as_json(),
             levels={name: str(usd) for name, usd in priced.levels.items()},
         )
-        return reports.save_report(session, report, prompt.packed.placements if prompt else {})
+        return reports.save_report(session, report, composed.placements if composed else {})
 
 
 def _put_off(case: _Case, error: GistlineError) -> ReportOutcome:

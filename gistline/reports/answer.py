@@ -14,10 +14,8 @@ from typing import Protocol
 from pydantic import BaseModel, ValidationError
 
 from gistline.domain import TokenUsage
-from gistline.errors import WriterRefused
+from gistline.errors import AnswerDeclined, AnswerUnusable
 from gistline.reports.request import Request
-
-CUT_OFF = "*Cut off at the output limit: set reports.max_output_tokens higher for a whole report.*"
 
 
 class Outcome(StrEnum):
@@ -45,10 +43,10 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenReport:
-    """A report's Markdown and the tokens it took; ``cut_off`` when it ended at the output limit."""
+class WrittenText:
+    """What a model wrote and the tokens it took; ``cut_off`` when it ended at the output limit."""
 
-    body: str
+    text: str
     usage: TokenUsage
     cut_off: bool
 
@@ -75,6 +73,9 @@ class Writer(Protocol):
             WriterFailed: no message came back; ``retryable`` says whether sending it again may help.
 
         """
+
+    def count(self, request: Request, *, timeout_s: float) -> int | None:
+        """Input tokens by the API's own free count; None where there is none, or not within ``timeout_s``."""
 
     def close(self) -> None:
         """Let go of connections."""
@@ -126,22 +127,20 @@ def read_usage(answer: str) -> TokenUsage | None:
     )
 
 
-def read_report(answer: str) -> WrittenReport:
-    """Take the report out of a paid response body. A report that was cut off ends with a line that says so.
+def read_text(answer: str) -> WrittenText:
+    """Take the text out of a paid response body.
 
     Raises:
-        WriterRefused: the body is no message of the API, holds no text, or the model declined to write.
+        AnswerUnusable: the body is no message of the API.
+        AnswerDeclined: it holds no text, or the model declined to write.
 
     """
     usage = read_usage(answer)
     if usage is None:
-        raise WriterRefused("The answer is no message of the Messages API.", cure="Check reports.base_url.")
+        raise AnswerUnusable("The answer is no message of the Messages API.", cure="Check reports.base_url.")
     found = _Body.model_validate_json(answer)
     text = "\n\n".join(block.text for block in found.content if block.type == "text").strip()
     if found.stop_reason == "refusal" or not text:
-        raise WriterRefused(
-            f"The model wrote no report (stop reason {found.stop_reason!r}).",
-            cure="The paid answer is kept in the ledger; choose another model in reports.model.",
-        )
+        raise AnswerDeclined(f"The model wrote no report (stop reason {found.stop_reason!r}).")
     cut_off = found.stop_reason in {"max_tokens", "model_context_window_exceeded"}
-    return WrittenReport(f"{text}\n\n{CUT_OFF}" if cut_off else text, usage, cut_off)
+    return WrittenText(text, usage, cut_off)

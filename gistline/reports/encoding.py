@@ -4,7 +4,8 @@ A group is a header line, its rows follow::
 
     @cam-3 open s3 n4               severity 3, all 4 findings follow as rows
     12,91,103,44,20,18              seconds after the window's start, confidence in %, x, y, w, h in pixels
-    @cam-3 short s3 n40 c88/97 t2..890    mean/highest confidence, first..last second; rows may follow for some
+    @cam-3 short s3 n40 c88/97 t2..890 ul    mean/highest confidence, first..last second, the ninth of the image that
+                                             holds most of them, if one does; rows may follow for some
 
 Names that hold anything but letters, digits, ``_``, ``.`` and ``-`` are written as JSON strings, so that a camera's
 name can neither break a line nor pass for an instruction line.
@@ -19,12 +20,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gistline.domain import Finding, FindingGroup
+from gistline.reports.regions import Region, main_region
 
 _PLAIN = re.compile(r"[\w.\-]+")
 _NAME = r'(?:"(?:[^"\\]|\\.)*"|[\w.\-]+)'
 _HEADER = re.compile(
     rf"@(?P<camera>{_NAME}) (?P<label>{_NAME}) s(?P<severity>\d+) n(?P<count>\d+)"
-    r"(?: c(?P<mean>\d+)/(?P<highest>\d+) t(?P<first>-?\d+)\.\.(?P<last>-?\d+))?"
+    r"(?: c(?P<mean>\d+)/(?P<highest>\d+) t(?P<first>-?\d+)\.\.(?P<last>-?\d+)(?: (?P<region>[udlrc]{1,2}))?)?"
 )
 
 
@@ -42,12 +44,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """What a header says of its whole group: confidences in per cent, seconds after the window's start."""
+    """What a header says of its whole group: confidences in per cent, seconds after the window's start, region."""
 
     mean: int
     highest: int
     first: int
     last: int
+    region: Region | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +104,23 @@ def header(group: FindingGroup) -> str:
     return f"@{name(group.camera)} {name(group.label)} s{group.severity} n{len(group.findings)}"
 
 
-def aggregate_header(group: FindingGroup, start: datetime) -> str:
+def encode_cells(cells: Sequence[int]) -> str:
+    """A row of six whole numbers with its line end."""
+    return "%d,%d,%d,%d,%d,%d\n" % tuple(cells)  # noqa: UP031 - the quickest by far, and rows are many
+
+
+def aggregate_header(group: FindingGroup, start: datetime, region: Region | None = None) -> str:
     """The line that sums a group up, for a group of which no or only some findings follow as rows."""
     confidence = f"c{percent(group.mean_confidence)}/{percent(group.max_confidence)}"
-    return f"{header(group)} {confidence} t{_seconds(group.first, start)}..{_seconds(group.last, start)}"
+    seconds = f"t{_seconds(group.first, start)}..{_seconds(group.last, start)}"
+    return f"{header(group)} {confidence} {seconds}" + (f" {region.value}" if region else "")
 
 
 def encode_group(group: FindingGroup, listed: Iterable[Finding], start: datetime) -> str:
     """A group's lines, each with its line end: all findings listed, or its aggregate and those that are."""
     rows = [encode_row(finding, start) for finding in listed]
-    head = header(group) if len(rows) == len(group.findings) else aggregate_header(group, start)
+    in_full = len(rows) == len(group.findings)
+    head = header(group) if in_full else aggregate_header(group, start, main_region(group.findings))
     return "".join(f"{line}\n" for line in [head, *rows])
 
 
@@ -161,7 +171,9 @@ def _decode_block(match: re.Match[str], rows: Sequence[Row]) -> CodedGroup:
     found = match.groupdict()
     aggregate = None
     if found["mean"] is not None:
-        aggregate = Aggregate(*(int(found[key]) for key in ("mean", "highest", "first", "last")))
+        mean, highest, first, last = (int(found[key]) for key in ("mean", "highest", "first", "last"))
+        region = Region(found["region"]) if found["region"] else None
+        aggregate = Aggregate(mean, highest, first, last, region)
     return CodedGroup(
         camera=_read_name(found["camera"]),
         label=_read_name(found["label"]),

@@ -1,27 +1,46 @@
-"""What a report's numbers may say: the numbers of a window, by camera and class, kind by kind."""
+"""What a report's numbers may say: the numbers of a window, by camera and class, measure by measure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 
 from gistline.domain import Finding, FindingGroup
+from gistline.reports.draft import Measure
 from gistline.reports.encoding import percent
 from gistline.reports.prompt import WindowData
+from gistline.reports.regions import Region, region_of
+
+OF_FRAMES = {
+    Measure.FRAMES: "inspected",
+    Measure.NG: "ng",
+    Measure.REINSPECT: "reinspect",
+    Measure.FAILED: "failed",
+    Measure.EXPIRED: "expired",
+}
+"""Measures that are counts of the window's frames, whatever the scope; and the field that holds each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a statement is about: the cameras and classes that it names, empty for all."""
+    """What a statement is about: the cameras and classes that it names, empty for all; ``severity`` 0 is any."""
 
     cameras: frozenset[str] = frozenset()
     labels: frozenset[str] = frozenset()
+    severity: int = 0
 
     def holds(self, group: FindingGroup) -> bool:
         """Whether a group is meant."""
         camera = not self.cameras or group.camera in self.cameras
         return camera and (not self.labels or group.label in self.labels)
+
+    def members(self) -> Iterator[Scope]:
+        """Each named camera and class by itself."""
+        for camera in sorted(self.cameras) or [""]:
+            for label in sorted(self.labels) or [""]:
+                yield Scope(frozenset({camera} - {""}), frozenset({label} - {""}), self.severity)
 
 
 class Facts:
@@ -29,6 +48,7 @@ class Facts:
 
     def __init__(self, data: WindowData) -> None:
         self.data = data
+        self._numbers: dict[tuple[Measure, Scope, str], frozenset[int]] = {}
 
     @cached_property
     def cameras(self) -> frozenset[str]:
@@ -40,72 +60,93 @@ class Facts:
         """Classes with findings."""
         return frozenset(group.label for group in self.data.groups)
 
-    def frames(self) -> dict[str, int]:
-        """Frames by what became of them; ``frames`` and ``inspected`` both are the inspected ones."""
-        found = self.data.totals.frames
-        return {
-            "frames": found.inspected,
-            "inspected": found.inspected,
-            "ng": found.ng,
-            "reinspect": found.reinspect,
-            "failed": found.failed,
-            "expired": found.expired,
-        }
-
     def groups(self, scope: Scope) -> list[FindingGroup]:
         """The groups that a statement is about."""
         return [group for group in self.data.groups if scope.holds(group)]
 
+    def findings(self, scope: Scope) -> Iterator[Finding]:
+        """The findings that a statement is about."""
+        for group in self.groups(scope):
+            yield from (one for one in group.findings if scope.severity in (0, one.severity))
+
     def count(self, scope: Scope) -> int:
         """Findings of a scope."""
+        if scope.severity:
+            return sum(1 for _ in self.findings(scope))
         return sum(len(group.findings) for group in self.groups(scope))
 
-    def severities(self, scope: Scope) -> set[int]:
-        """Severities of a scope's groups."""
-        return {group.severity for group in self.groups(scope)}
+    def numbers(self, measure: Measure, scope: Scope, axis: str = "") -> frozenset[int]:
+        """Every number that is true of a measure in a scope; ``axis`` (``x``, ``y``) narrows pixels."""
+        key = measure, scope, axis
+        if key not in self._numbers:
+            self._numbers[key] = frozenset(self._true(measure, scope, axis))
+        return self._numbers[key]
 
-    def highest(self, scope: Scope) -> set[int]:
-        """The highest confidence of a scope in per cent."""
-        shares = [group.max_confidence for group in self.groups(scope)]
-        return {percent(max(shares))} if shares else set()
+    def times(self, measure: Measure, scope: Scope) -> frozenset[str]:
+        """The times (``HH:MM:SS``, UTC) of the first, the last or any capture of a scope."""
+        groups = self.groups(scope)
+        if not groups:
+            return frozenset()
+        if measure is Measure.FIRST:
+            return frozenset({clock(min(group.first for group in groups))})
+        if measure is Measure.LAST:
+            return frozenset({clock(max(group.last for group in groups))})
+        return frozenset(clock(finding.captured_at) for finding in self.findings(scope))
 
-    def means(self, scope: Scope) -> set[int]:
-        """The mean confidence of a scope in per cent."""
-        shares = [finding.confidence for finding in self._findings(scope)]
+    def wholes(self, scope: Scope) -> frozenset[int]:
+        """What a count of the scope may be said to be part of: all findings, its cameras', its classes'."""
+        parts = (Scope(), Scope(cameras=scope.cameras), Scope(labels=scope.labels))
+        return frozenset(self.count(part) for part in parts)
+
+    def regions(self, scope: Scope) -> frozenset[Region | None]:
+        """Regions in which findings of the scope lie; None among them where an image's size is not known."""
+        return frozenset(map(region_of, self.findings(scope)))
+
+    def _true(self, measure: Measure, scope: Scope, axis: str) -> Iterable[int]:
+        groups, frames = self.groups(scope), self.data.totals.frames
+        if measure in OF_FRAMES:
+            return {getattr(frames, OF_FRAMES[measure])}
+        if measure is Measure.COUNT:
+            return {self.count(scope)}
+        if measure is Measure.PIXELS:
+            return self._pixels(scope, axis)
+        if measure is Measure.SECONDS:
+            return self._seconds(groups)
+        if measure is Measure.SHARE:
+            return {percent(self.count(scope) / whole) for whole in self.wholes(scope) if whole}
+        kinds = {
+            Measure.CAMERAS: lambda: {len({group.camera for group in groups})},
+            Measure.CLASSES: lambda: {len({group.label for group in groups})},
+            Measure.GROUPS: lambda: {len(groups)},
+            Measure.SEVERITY: lambda: {group.severity for group in groups},
+            Measure.HIGHEST: lambda: {percent(max(group.max_confidence for group in groups))},
+            Measure.MEAN: lambda: self._means(scope),
+            Measure.CONFIDENCE: lambda: self._means(scope) | {percent(one.confidence) for one in self.findings(scope)},
+        }
+        return kinds[measure]() if groups and measure in kinds else ()
+
+    def _means(self, scope: Scope) -> set[int]:
+        shares = [finding.confidence for finding in self.findings(scope)]
         return {percent(sum(shares) / len(shares))} if shares else set()
 
-    def percents(self, scope: Scope) -> set[int]:
-        """Confidences of a scope's findings, and their mean."""
-        return self.means(scope) | {percent(finding.confidence) for finding in self._findings(scope)}
-
-    def pixels(self, scope: Scope, axis: str) -> set[int]:
-        """Edges, centres and lengths of a scope's boxes; ``axis`` is ``x``, ``y`` or empty for both."""
+    def _pixels(self, scope: Scope, axis: str) -> set[int]:
+        """Edges, centres and lengths of the boxes."""
         found: set[int] = set()
-        for finding in self._findings(scope):
+        for finding in self.findings(scope):
             box, (x, y) = finding.box, finding.box.centre
             across = {box.x, box.w, x, box.x + box.w} if axis != "y" else set()
             down = {box.y, box.h, y, box.y + box.h} if axis != "x" else set()
             found |= {int(f"{side:.0f}") for side in across | down}
         return found
 
-    def times(self, scope: Scope) -> set[str]:
-        """Capture times of a scope's findings as ``HH:MM:SS``."""
-        return {f"{finding.captured_at:%H:%M:%S}" for finding in self._findings(scope)}
-
-    def first(self, scope: Scope) -> set[str]:
-        """The earliest capture of a scope as ``HH:MM:SS``."""
-        return {f"{min(group.first for group in found):%H:%M:%S}"} if (found := self.groups(scope)) else set()
-
-    def last(self, scope: Scope) -> set[str]:
-        """The latest capture of a scope as ``HH:MM:SS``."""
-        return {f"{max(group.last for group in found):%H:%M:%S}"} if (found := self.groups(scope)) else set()
-
-    def seconds(self, scope: Scope) -> set[int]:
-        """The length of the window, and the time from first to last of a scope."""
+    def _seconds(self, groups: list[FindingGroup]) -> set[int]:
+        """The length of the window, and the time from first to last."""
         lengths = [self.data.ends_at - self.data.starts_at]
-        if found := self.groups(scope):
-            lengths.append(max(group.last for group in found) - min(group.first for group in found))
+        if groups:
+            lengths.append(max(group.last for group in groups) - min(group.first for group in groups))
         return {round(length.total_seconds()) for length in lengths}
 
-    def _findings(self, scope: Scope) -> Iterable[Finding]:
-        return (finding for group in self.groups(scope) for finding in group.findings)
+
+def clock(moment: datetime) -> str:
+    """A time of day as reports write it."""
+    return f"{moment:%H:%M:%S}"

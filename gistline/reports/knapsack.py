@@ -16,20 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 Step = tuple[int, int]
 """From one form to the next: what it costs more (zero or less is possible), and what it is worth more (above 0)."""
 
 
-class _Segment(NamedTuple):
-    """A whole stretch of a ladder's hull; ``level`` is the form at its upper end."""
+_Segment = tuple[float, int, int, int, int]
+"""A whole stretch of a ladder's hull: its negative density, ladder, level of the form at its upper end, cost, value.
 
-    density: float
-    ladder: int
-    level: int
-    cost: int
-    value: int
+So the tuples' own order is that of buying: the densest first, ties to the earlier ladder.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +44,19 @@ def choose(ladders: Sequence[Sequence[Step]], room: int, *, slack: int = 0) -> C
     ``slack`` widens the room for the bound alone, where the room was itself rounded down. A ladder's first steps
     together must cost something: a form for nothing is no choice.
     """
-    segments = sorted(
-        (segment for index, ladder in enumerate(ladders) for segment in _hull(index, ladder)),
-        key=lambda segment: (-segment.density, segment.ladder, segment.level),
-    )
+    segments = sorted([segment for index, ladder in enumerate(ladders) for segment in _hull(index, ladder)])
     levels = [0] * len(ladders)
     closed: set[int] = set()
     left, value = room, 0
-    for segment in segments:
-        if segment.ladder in closed:
+    for _, ladder, level, cost, worth in segments:
+        if ladder in closed:
             continue
-        if segment.cost > left:
-            closed.add(segment.ladder)
+        if cost > left:
+            closed.add(ladder)
             continue
-        levels[segment.ladder] = segment.level
-        left -= segment.cost
-        value += segment.value
+        levels[ladder] = level
+        left -= cost
+        value += worth
     return Choice(tuple(levels), room - left, value, _bound(segments, room + slack))
 
 
@@ -75,14 +68,14 @@ def _hull(index: int, ladder: Iterable[Step]) -> list[_Segment]:
             below = stack.pop()
             cost, value = cost + below[0], value + below[1]  # noqa: PLW2901 - the step grows downwards
         stack.append((cost, value, level))
-    return [_Segment(value / cost, index, level, cost, value) for cost, value, level in stack]
+    return [(-value / cost, index, level, cost, value) for cost, value, level in stack]
 
 
 def _bound(segments: Iterable[_Segment], room: int) -> int:
     left, value = max(0, room), 0
-    for segment in segments:
-        if segment.cost > left:
-            return value + segment.value * left // segment.cost
-        left -= segment.cost
-        value += segment.value
+    for _, _, _, cost, worth in segments:
+        if cost > left:
+            return value + worth * left // cost
+        left -= cost
+        value += worth
     return value

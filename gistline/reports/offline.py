@@ -1,24 +1,33 @@
-"""The report writer that needs no network: the same data, put into fixed sentences.
+"""The report writer that needs no network: the same form, filled in by fixed rules, in either language.
 
-Every count it writes comes from the window's totals or from a group of them. It reports the tokens that the same
-prompt and its own text take, so that its cost is what the same call would cost; nobody is billed.
+It reports the tokens that the same request and its own answer take, so that its cost is what the same call would cost;
+nobody is billed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable
+from typing import Literal
 
-from gistline.domain import Finding, FindingGroup, FrameCounts
+from gistline.domain import Finding, FindingGroup, Language
 from gistline.reports.answer import Attempt, Outcome, read_usage
+from gistline.reports.draft import Claim, Draft, Measure, Place, Statement
+from gistline.reports.encoding import percent
+from gistline.reports.facts import clock
+from gistline.reports.phrases import PHRASES, counted
 from gistline.reports.prompt import WindowData
+from gistline.reports.regions import WORDS, main_region, region_of
+from gistline.reports.render import code
 from gistline.reports.request import Request
 from gistline.reports.tokens import TokenCounter
 from gistline.settings import ReportSettings
 
 PLACES = 8
-"""Most camera-and-class groups that the report names one by one; the rest is summed up."""
+"""Most camera-and-class groups that the report names one by one; the counts have all."""
+
+_SURE, _UNSURE = 0.8, 0.5
+"""Mean confidence of the worst group from which the report is sure, and below which it is not."""
 
 
 class OfflineWriter:
@@ -48,98 +57,82 @@ class OfflineWriter:
         book(Attempt(Outcome.PAID, usage=read_usage(answer), answer=answer))
         return answer
 
+    def count(self, request: Request, *, timeout_s: float) -> int | None:
+        """Nobody to ask."""
+
     def close(self) -> None:
         """Nothing to let go of."""
 
 
-def compose(data: WindowData) -> str:
-    """The report on a window as Markdown: headline, what happened, where and since when, what to check, counts."""
-    if not data.groups:
-        return quiet_report(data)
+def compose(data: WindowData, language: Language) -> Draft:
+    """The report on a window with findings, by rule."""
     worst = data.groups[0]
-    parts = [
-        f"# {_code(data.line)}: {len(worst.findings)} x {_code(worst.label)} on {_code(worst.camera)}",
-        f"**What happened.** {_frames(data)} {_sum_up(data)}",
-        "**Where and since when (UTC).**\n\n" + "\n".join(_places(data)),
-        f"**Check first.** {_advice(worst)}",
-        f"**Counts.** By class: {_counts(data.totals.by_label)}. By camera: {_counts(data.totals.by_camera)}. "
-        f"All: {data.totals.findings}.",
-    ]
-    return "\n\n".join(parts)
-
-
-def quiet_report(data: WindowData) -> str:
-    """The one-line report on a window in which nothing was found; no LLM is asked for it."""
-    return f"No findings on line {_code(data.line)}. {_frames(data)}"
-
-
-def _frames(data: WindowData) -> str:
-    frames = data.totals.frames
-    return (
-        f"From {data.starts_at:%Y-%m-%d %H:%M:%S} to {data.ends_at:%Y-%m-%d %H:%M:%S} UTC "
-        f"{_many(frames.inspected, 'frame')} {'was' if frames.inspected == 1 else 'were'} inspected: "
-        f"{frames.ng} NG, {frames.reinspect} to re-inspect.{_losses(frames)}"
+    return Draft(
+        headline=_headline(data, worst, language),
+        happened=(_share(data, language),) if len(data.totals.by_label) > 1 else (),
+        places=tuple(Place(camera=group.camera, defect=group.label) for group in data.groups[:PLACES]),
+        cause=_cause(data, worst, language),
+        check_first=(_advice(worst, language),),
+        confidence=_confidence(worst),
     )
 
 
-def _losses(frames: FrameCounts) -> str:
-    if not frames.failed and not frames.expired:
-        return ""
-    return f" Not inspected: {frames.failed} failed, {frames.expired} expired."
-
-
-def _sum_up(data: WindowData) -> str:
-    totals = data.totals
-    return (
-        f"Found: {_many(totals.findings, 'finding')} of {_many(len(totals.by_label), 'class', 'classes')} "
-        f"on {_many(len(totals.by_camera), 'camera')}."
+def _headline(data: WindowData, worst: FindingGroup, language: Language) -> Statement:
+    count = len(worst.findings)
+    text = PHRASES[language].headline.format(
+        line=code(data.line), count=count, label=code(worst.label), camera=code(worst.camera)
     )
+    return Statement(text=text, numbers=(_claim(count, Measure.COUNT, worst.camera, worst.label),))
 
 
-def _places(data: WindowData) -> list[str]:
-    lines = [_place(group) for group in data.groups[:PLACES]]
-    rest = data.groups[PLACES:]
-    if rest:
-        hidden = sum(len(group.findings) for group in rest)
-        lines.append(f"- {_many(len(rest), 'further group')} with {_many(hidden, 'finding')}: see the counts.")
-    return lines
+def _share(data: WindowData, language: Language) -> Statement:
+    """How much of everything the most frequent class is."""
+    label, count = next(iter(data.totals.by_label.items()))
+    share = percent(count / data.totals.findings)
+    text = PHRASES[language].shares.format(percent=share, label=code(label))
+    return Statement(text=text, numbers=(_claim(share, Measure.SHARE, "", label),))
 
 
-def _place(group: FindingGroup) -> str:
-    when = f"at {_clock(group.first)}"
-    if len(group.findings) > 1:
-        when = f"from {_clock(group.first)} to {_clock(group.last)}"
-    return (
-        f"- {_code(group.camera)}: {len(group.findings)} x {_code(group.label)} (severity {group.severity}), {when}, "
-        f"confidence up to {group.max_confidence:.0%}"
+def _cause(data: WindowData, worst: FindingGroup, language: Language) -> Statement:
+    """What the spread of the worst class over cameras and places speaks for."""
+    words, label = PHRASES[language], code(worst.label)
+    cameras = {group.camera for group in data.groups if group.label == worst.label}
+    if len(cameras) > 1:
+        several = counted(len(cameras), "camera", language)
+        claim = _claim(len(cameras), Measure.CAMERAS, "", worst.label)
+        return Statement(text=words.cause_shared.format(label=label, cameras=several), numbers=(claim,))
+    region = main_region(worst.findings)
+    if region is None:
+        return Statement(text=words.cause_station.format(label=label, camera=code(worst.camera)), numbers=())
+    spot = words.cause_spot.format(label=label, camera=code(worst.camera), region=WORDS[language][region])
+    return Statement(text=spot, numbers=())
+
+
+def _advice(worst: FindingGroup, language: Language) -> Statement:
+    words, surest = PHRASES[language], max(worst.findings, key=_sureness)
+    region = region_of(surest)
+    x, y = (f"{side:.0f}" for side in surest.box.centre)
+    text = words.advice.format(
+        camera=code(worst.camera),
+        label=code(worst.label),
+        x=x,
+        y=y,
+        time=clock(surest.captured_at),
+        region=words.advice_region.format(region=WORDS[language][region]) if region else "",
     )
+    told = ((x, Measure.PIXELS), (y, Measure.PIXELS), (clock(surest.captured_at), Measure.TIME))
+    return Statement(text=text, numbers=tuple(_claim(*one, worst.camera, worst.label) for one in told))
 
 
-def _advice(worst: FindingGroup) -> str:
-    surest = max(worst.findings, key=_sureness)
-    x, y = surest.box.centre
-    return (
-        f"Camera {_code(worst.camera)}, class {_code(worst.label)}: the surest one lies around x {x:.0f}, y {y:.0f} px "
-        f"({_clock(surest.captured_at)})."
-    )
+def _confidence(worst: FindingGroup) -> Literal["low", "medium", "high"]:
+    if worst.mean_confidence >= _SURE:
+        return "high"
+    return "medium" if worst.mean_confidence >= _UNSURE else "low"
 
 
 def _sureness(finding: Finding) -> tuple[float, int]:
     return finding.confidence, -finding.finding_id
 
 
-def _counts(counted: Mapping[str, int]) -> str:
-    return ", ".join(f"{_code(key)} {count}" for key, count in counted.items())
-
-
-def _many(count: int, one: str, several: str = "") -> str:
-    return f"{count} {one if count == 1 else several or one + 's'}"
-
-
-def _clock(moment: datetime) -> str:
-    return f"{moment:%H:%M:%S}"
-
-
-def _code(text: str) -> str:
-    """A name as Markdown code, on one line and without backticks of its own."""
-    return f"`{' '.join(text.replace('`', ' ').split())}`"
+def _claim(said: int | str, measure: Measure, camera: str, label: str) -> Claim:
+    return Claim(said=str(said), measure=measure, camera=camera, defect=label)

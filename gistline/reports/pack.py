@@ -10,18 +10,19 @@ Rows are priced by the digits of their numbers, all findings at once; only those
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, islice
+from itertools import chain
 from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gistline.domain import Finding, FindingGroup, Placement
-from gistline.reports.encoding import aggregate_header, encode_group, header
-from gistline.reports.knapsack import Step, choose
+from gistline.reports.encoding import aggregate_header, encode_cells, header
+from gistline.reports.knapsack import Choice, Step, choose
+from gistline.reports.regions import GRID, MOSTLY, Region
 
 WEIGHT: Mapping[int, int] = {1: 1, 2: 3, 3: 9}
 """Value of telling of one finding, by its severity: one lost part outweighs nine cosmetic flaws."""
@@ -29,9 +30,15 @@ WEIGHT: Mapping[int, int] = {1: 1, 2: 3, 3: 9}
 UNIT = 5040
 """Values are whole multiples of a weight's 5040th, which halves, thirds and so on of a weight are."""
 
+NO_LIMIT = 1 << 40
+"""Room for everything."""
+
 _COMMAS = 5
 _LINE_END = 1
-_BOX = attrgetter("x", "y", "w", "h")
+_SIDES = attrgetter("x", "y", "w", "h")
+_BOX, _KEY, _IMAGE = attrgetter("box"), attrgetter("finding_id"), attrgetter("image")
+_CONFIDENCE, _SEVERITY, _MOMENT = attrgetter("confidence"), attrgetter("severity"), attrgetter("captured_at")
+_WEIGHTS = np.array([0, *(WEIGHT[severity] * UNIT for severity in sorted(WEIGHT))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,8 @@ class Packed:
 
 def only_totals(groups: Sequence[FindingGroup]) -> Packed:
     """The choice that tells of no group: every finding in the totals alone."""
-    return Packed((), {finding.finding_id: Placement.TOTALS for group in groups for finding in group.findings}, "")
+    keys = chain.from_iterable(map(_KEY, group.findings) for group in groups)
+    return Packed((), dict.fromkeys(keys, Placement.TOTALS), "")
 
 
 def pack(groups: Sequence[FindingGroup], start: datetime, *, room: int, slack: int = 0) -> Packed:
@@ -90,47 +98,124 @@ def pack(groups: Sequence[FindingGroup], start: datetime, *, room: int, slack: i
     ``groups`` are in canonical order, ``start`` is the window's start. ``slack`` bytes more might have been left by
     another choice; only the bound counts with them. A larger room never makes a result of smaller ``value``.
     """
-    if not groups:
-        return Packed((), {}, "")
-    findings = [finding for group in groups for finding in group.findings]
-    order, sizes = _surest_first(groups, findings), _row_sizes(findings, start)
-    weights = [WEIGHT[finding.severity] * UNIT for finding in findings]
-    ladders, places = [], iter(order)
-    for group in groups:
-        best = list(islice(places, len(group.findings)))
-        ladders.append(_ladder(group, start, [sizes[place] for place in best], [weights[place] for place in best]))
-    choice = choose(ladders, room, slack=slack)
-    shown, placements = _place(groups, findings, order, choice.levels)
-    text = "".join(encode_group(one.group, one.listed, start) for one in shown)
-    return Packed(shown, placements, text, choice.value, choice.bound)
+    return Packer(groups, start).pack(room, slack=slack)
 
 
-def _ladder(group: FindingGroup, start: datetime, sizes: Sequence[int], weights: Sequence[int]) -> list[Step]:
-    """The summary, then a row at a time; with the last row the summary gives way to a shorter header."""
-    heading = len(header(group).encode()) + _LINE_END
-    summary = len(aggregate_header(group, start).encode()) + _LINE_END
-    values = [weight // place or 1 for place, weight in enumerate(weights, start=1)]
-    *rows, (cost, value) = zip(sizes, values, strict=True)
-    return [(summary, sum(weights)), *rows, (cost + heading - summary, value)]
+class Packer:
+    """Groups made ready for packing, for any number of rooms: what does not depend on the room is worked out once."""
+
+    def __init__(self, groups: Sequence[FindingGroup], start: datetime) -> None:
+        self._groups = groups
+        self._findings = list(chain.from_iterable(group.findings for group in groups))
+        if not groups:
+            return
+        self._rows = _Rows(groups, self._findings, start)
+        regions = self._rows.regions
+        self._heads = [f"{header(group)}\n" for group in groups]
+        self._sums = [
+            f"{aggregate_header(group, start, region)}\n" for group, region in zip(groups, regions, strict=True)
+        ]
+        self._ladders = list(self._climb())
+
+    def pack(self, room: int, *, slack: int = 0) -> Packed:
+        """See :func:`pack`."""
+        if not self._groups:
+            return Packed((), {}, "")
+        choice = choose(self._ladders, room, slack=slack)
+        return self._place(choice)
+
+    def _climb(self) -> Iterator[list[Step]]:
+        """The summary, then a row at a time; with the last row the summary gives way to a shorter header."""
+        for place, span in enumerate(self._rows.spans):
+            summary = len(self._sums[place].encode())
+            heading = len(self._heads[place].encode())
+            costs, values = self._rows.costs[span], self._rows.values[span]
+            steps = list(zip(costs, values, strict=True))
+            steps[-1] = (costs[-1] + heading - summary, values[-1])
+            yield [(summary, self._rows.told[place]), *steps]
+
+    def _place(self, choice: Choice) -> Packed:
+        """Who stands where when a group is at form ``level``: 0 totals, 1 summary, 1 + k summary and k rows."""
+        keys = list(map(_KEY, self._findings))
+        placements = dict.fromkeys(keys, Placement.TOTALS)
+        shown: list[Shown] = []
+        text: list[str] = []
+        for place, level in enumerate(choice.levels):
+            if level:
+                group, span = self._groups[place], self._rows.spans[place]
+                in_full = level == 1 + len(group.findings)
+                surest = range(span.start, span.stop) if in_full else self._rows.order[span][: level - 1]
+                listed = surest if in_full else sorted(surest)
+                if not in_full:
+                    placements.update(dict.fromkeys(keys[span], Placement.AGGREGATE))
+                placements.update(dict.fromkeys([keys[one] for one in listed], Placement.ROW))
+                shown.append(Shown(group, tuple([self._findings[one] for one in listed])))
+                text.append(self._heads[place] if in_full else self._sums[place])
+                text.extend(self._rows.texts(listed))
+        return Packed(tuple(shown), placements, "".join(text), choice.value, choice.bound)
 
 
-def _surest_first(groups: Sequence[FindingGroup], findings: Sequence[Finding]) -> list[int]:
-    """Places in ``findings``, group by group, within a group by confidence, else as they stand: by time, then key."""
-    owner = np.repeat(np.arange(len(groups)), [len(group.findings) for group in groups])
-    confidence = np.array([finding.confidence for finding in findings])
-    found: list[int] = np.lexsort((-confidence, owner)).tolist()
-    return found
+class _Rows:
+    """All findings as columns: what each row says, costs and is worth, and in which order its group lists it.
+
+    ``order`` has places in the list of findings, group by group, within a group by confidence, else as they stand: by
+    time, then key. ``costs`` and ``values`` follow that order; ``spans`` has each group's part of it, ``told`` what
+    summing the group up is worth, ``regions`` where most of its boxes lie.
+    """
+
+    def __init__(self, groups: Sequence[FindingGroup], findings: Sequence[Finding], start: datetime) -> None:
+        sizes = np.array([len(group.findings) for group in groups])
+        ends = np.cumsum(sizes)
+        owner = np.repeat(np.arange(len(groups)), sizes)
+        confidence = np.fromiter(map(_CONFIDENCE, findings), np.float64, len(findings))
+        order = np.lexsort((-confidence, owner))
+        boxes = _boxes(findings)
+        self._cells = _cells(findings, confidence, boxes, start)
+        weights = _WEIGHTS[np.fromiter(map(_SEVERITY, findings), np.int64, len(findings))]
+        rank = np.arange(1, len(findings) + 1) - np.repeat(ends - sizes, sizes)
+        self.order: list[int] = order.tolist()
+        self.costs: list[int] = (_digits(self._cells).sum(axis=1) + _COMMAS + _LINE_END)[order].tolist()
+        self.values: list[int] = np.maximum(weights[order] // rank, 1).tolist()
+        self.told: list[int] = np.add.reduceat(weights, ends - sizes).tolist()
+        self.spans = [slice(end - size, end) for end, size in zip(ends.tolist(), sizes.tolist(), strict=True)]
+        self.regions = _regions(findings, boxes, owner, len(groups))
+
+    def texts(self, places: Sequence[int]) -> list[str]:
+        """The rows of findings at these places, each with its line end."""
+        return [encode_cells(cells) for cells in self._cells[places].tolist()]
 
 
-def _row_sizes(findings: Sequence[Finding], start: datetime) -> list[int]:
-    """Bytes of each finding's row with its line end, as :func:`gistline.reports.encoding.encode_row` would write it."""
-    count = len(findings)
-    cells = np.empty((count, 6))
-    cells[:, 0] = [(finding.captured_at - start).total_seconds() for finding in findings]
-    cells[:, 1] = [100 * finding.confidence for finding in findings]
-    sides = chain.from_iterable(_BOX(finding.box) for finding in findings)
-    cells[:, 2:] = np.fromiter(sides, np.float64, 4 * count).reshape(count, 4)
-    return (_digits(np.rint(cells).astype(np.int64)).sum(axis=1) + _COMMAS + _LINE_END).tolist()  # type: ignore[no-any-return]
+def _boxes(findings: Sequence[Finding]) -> NDArray[np.float64]:
+    """``(n, 4)``: x, y, w, h of each box in pixels."""
+    sides = chain.from_iterable(map(_SIDES, map(_BOX, findings)))
+    return np.fromiter(sides, np.float64, 4 * len(findings)).reshape(-1, 4)
+
+
+def _cells(
+    findings: Sequence[Finding], confidence: NDArray[np.float64], boxes: NDArray[np.float64], start: datetime
+) -> NDArray[np.int64]:
+    """``(n, 6)``: what :func:`gistline.reports.encoding.encode_row` would write of each finding."""
+    cells = np.empty((len(findings), 6))
+    moments = np.fromiter(map(datetime.timestamp, map(_MOMENT, findings)), np.float64, len(findings))
+    cells[:, 0] = moments - start.timestamp()
+    cells[:, 1] = 100 * confidence
+    cells[:, 2:] = boxes
+    return np.rint(cells).astype(np.int64)
+
+
+def _regions(
+    findings: Sequence[Finding], boxes: NDArray[np.float64], owner: NDArray[np.int64], groups: int
+) -> list[Region | None]:
+    """:func:`gistline.reports.regions.main_region` of every group at once; None throughout where a size is unknown."""
+    images = list(map(_IMAGE, findings))
+    if None in images:
+        return [None] * groups
+    extent = np.array([(image.width, image.height) for image in images if image], np.float64)
+    ninth = np.clip((3 * (boxes[:, :2] + boxes[:, 2:] / 2) / extent).astype(np.int64), 0, 2)
+    counts = np.bincount(9 * owner + 3 * ninth[:, 1] + ninth[:, 0], minlength=9 * groups).reshape(groups, 9)
+    speaks = counts.max(axis=1) > MOSTLY * counts.sum(axis=1)
+    main = counts.argmax(axis=1).tolist()
+    return [GRID[region] if sure else None for region, sure in zip(main, speaks.tolist(), strict=True)]
 
 
 def _digits(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -141,21 +226,3 @@ def _digits(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         length += longer
         power *= 10
     return length
-
-
-def _place(
-    groups: Sequence[FindingGroup], findings: Sequence[Finding], order: Sequence[int], levels: Sequence[int]
-) -> tuple[tuple[Shown, ...], dict[int, Placement]]:
-    """Who stands where when group ``i`` is at form ``levels[i]``: 0 totals, 1 summary, 1 + k summary and k rows."""
-    shown: list[Shown] = []
-    placements: dict[int, Placement] = {}
-    first = 0
-    for group, level in zip(groups, levels, strict=True):
-        rest = Placement.AGGREGATE if level else Placement.TOTALS
-        placements.update(dict.fromkeys((finding.finding_id for finding in group.findings), rest))
-        if level:
-            listed = tuple(findings[place] for place in sorted(order[first : first + level - 1]))
-            placements.update(dict.fromkeys((finding.finding_id for finding in listed), Placement.ROW))
-            shown.append(Shown(group, listed))
-        first += len(group.findings)
-    return tuple(shown), placements

@@ -6,6 +6,7 @@ decided by whoever owns the window.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +21,8 @@ from gistline.settings import ReportSettings, Settings
 if TYPE_CHECKING:
     import anthropic
     from anthropic import APIResponse, CallNext
+
+log = logging.getLogger(__name__)
 
 RETRYABLE = frozenset({408, 409, 429})
 """Client errors that may pass when sent again; every 5xx may."""
@@ -75,6 +78,18 @@ class AnthropicWriter:
         if read_usage(response.text()) is None:
             raise WriterFailed("The Messages API answered 200 with a body that is none of its messages.")
         return response.text()
+
+    def count(self, request: Request, *, timeout_s: float) -> int | None:
+        """Ask the API's free count once; whatever goes wrong there must not keep a report from being written."""
+        import anthropic
+
+        params = message_params(request, self.model)
+        del params["max_tokens"]
+        try:
+            return self._client.messages.count_tokens(**params, timeout=timeout_s).input_tokens
+        except anthropic.APIError as error:
+            log.info("no token count: %s", _cause(error))
+            return None
 
     def close(self) -> None:
         """Close the connections."""

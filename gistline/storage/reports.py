@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Uuid, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
-from gistline.domain import Placement, ReportId, WindowId
+from gistline.domain import Language, Placement, ReportId, WindowId
 from gistline.errors import NotFound
 from gistline.storage.arrays import unnested
 from gistline.storage.tables import (
@@ -33,7 +33,9 @@ class NewReport:
     window_id: WindowId
     writer: str
     model: str
+    language: Language
     body: str
+    evidence: list[dict[str, Any]]
     totals: dict[str, Any]
     token_budget: int
     prompt_tokens: int

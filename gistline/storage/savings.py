@@ -81,21 +81,21 @@ def paid_call(row: LlmAttempt) -> PaidCall:
 
 
 def paid_calls(session: Session, *, since: datetime, until: datetime) -> list[PaidCall]:
-    """Every paid attempt that was sent from ``since`` up to but not at ``until``, in the order of sending."""
+    """Every paid attempt of known tokens, sent from ``since`` up to but not at ``until``, in the order of sending."""
     within = (LlmAttempt.sent_at >= since) & (LlmAttempt.sent_at < until)
     rows = session.scalars(
         select(LlmAttempt)
         .options(defer(LlmAttempt.answer))
-        .where(within, LlmAttempt.state == AttemptState.PAID)
+        .where(within, LlmAttempt.state == AttemptState.PAID, LlmAttempt.input_tokens.is_not(None))
         .order_by(LlmAttempt.sent_at, LlmAttempt.id)
     )
     return [paid_call(row) for row in rows]
 
 
 def unpriced_calls(session: Session, *, since: datetime, until: datetime) -> int:
-    """Attempts of the same time that may have been billed, of which nobody knows the tokens."""
+    """Attempts of the same time that were or may have been billed, of which nobody knows the tokens."""
     within = (LlmAttempt.sent_at >= since) & (LlmAttempt.sent_at < until)
-    unknown = LlmAttempt.state.in_((AttemptState.SENT, AttemptState.UNKNOWN))
+    unknown = (LlmAttempt.state != AttemptState.REFUSED) & LlmAttempt.input_tokens.is_(None)
     return session.scalar(select(func.count()).select_from(LlmAttempt).where(within, unknown)) or 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Update, func, insert, or_, select, text, update
@@ -166,6 +167,15 @@ def put_window_back(session: Session, window: ClaimedWindow, error: str, *, dela
     )
 
 
+def keep_plan(session: Session, window: ClaimedWindow, terms: dict[str, Any]) -> dict[str, Any]:
+    """What the window's prompts are packed by: ``terms`` the first time, what was kept then ever after."""
+    kept: dict[str, Any] | None = session.scalar(select(ReportWindow.plan).where(ReportWindow.id == window.window_id))
+    if kept is not None:
+        return kept
+    session.execute(update(ReportWindow).where(ReportWindow.id == window.window_id).values(plan=terms))
+    return terms
+
+
 def fail_window(session: Session, window: ClaimedWindow, error: str) -> None:
     """Give a claimed window up, unless another worker has it by now. Its findings stay as they are."""
     session.execute(_held(window).values(state=WindowState.FAILED, lease_until=None, error=error))
@@ -214,7 +224,7 @@ def _counts(session: Session, window_id: UUID) -> FrameCounts:
 
 def _findings(session: Session, window_id: UUID) -> tuple[Finding, ...]:
     rows = session.execute(
-        select(FindingRow, Camera.name, FrameRow.line, FrameRow.captured_at)
+        select(FindingRow, Camera.name, FrameRow.line, FrameRow.captured_at, FrameRow.width, FrameRow.height)
         .join(FrameRow, FrameRow.id == FindingRow.frame_id)
         .join(Camera, Camera.id == FrameRow.camera_id)
         .where(FrameRow.report_window_id == window_id)
@@ -231,8 +241,9 @@ def _findings(session: Session, window_id: UUID) -> tuple[Finding, ...]:
             box=Box(row.x, row.y, row.w, row.h),
             severity=row.severity,
             captured_at=captured_at,
+            image=ImageSize(width, height),
         )
-        for row, camera, line, captured_at in rows
+        for row, camera, line, captured_at, width, height in rows
     )
 
 

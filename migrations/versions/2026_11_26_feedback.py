@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010_feedback"
-down_revision = "0009_partitions"
+revision = "0011_feedback"
+down_revision = "0010_words"
 branch_labels = None
 depends_on = None
 

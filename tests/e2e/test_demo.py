@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from gistline.simulator.messages_api import MessagesServer, Reply
+from tests.support.reporting import draft_text
 
 GISTLINE = str(Path(sys.executable).with_name("gistline"))
 FRAMES = 24
@@ -101,7 +102,7 @@ def test_nothing_runs_on_after_the_end(offline: tuple[dict[str, Any], Path, Any]
 
 
 def test_the_sdk_writes_and_is_billed_when_there_is_a_key(tmp_path: Path) -> None:
-    reply = Reply(text="# Line report\n\nWritten by the twin.")
+    reply = Reply(text=draft_text("Written by the twin."))
     with MessagesServer([reply]) as server:
         done = demo(tmp_path / "out", "--json", ANTHROPIC_API_KEY="sk-test", GISTLINE_REPORTS__BASE_URL=server.url)
         assert done.returncode == 0, done.stderr

@@ -11,17 +11,19 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from gistline.domain import TokenUsage
-from gistline.errors import SettingsError, WriterFailed, WriterRefused
-from gistline.reports.answer import CUT_OFF, Attempt, Outcome, read_report
+from gistline.domain import Language, TokenUsage
+from gistline.errors import AnswerUnusable, SettingsError, WriterFailed, WriterRefused
+from gistline.reports.answer import Attempt, Outcome, read_text
 from gistline.reports.check import check
-from gistline.reports.offline import OfflineWriter, compose
+from gistline.reports.draft import read_draft, schema
+from gistline.reports.offline import OfflineWriter
 from gistline.reports.prompt import Prompt, build_prompt
+from gistline.reports.render import render
 from gistline.reports.tokens import ceiling
 from gistline.reports.writer import AnthropicWriter, open_writer
 from gistline.settings import ReportSettings, Settings
 from gistline.simulator.messages_api import MessagesServer, Reply
-from tests.support.reporting import request_of, some_findings, window_data
+from tests.support.reporting import draft_text, request_of, some_findings, window_data
 
 USAGE = {
     "input_tokens": 900,
@@ -53,15 +55,15 @@ def booked() -> list[Attempt]:
 
 @pytest.fixture(scope="module")
 def prompt() -> Prompt:
-    return build_prompt(window_data(some_findings(12)), budget=4000, measure=ceiling)
+    return build_prompt(window_data(some_findings(12)), budget=6000, measure=ceiling)
 
 
 def test_a_report_is_written_and_every_kind_of_token_booked(
     server: MessagesServer, writer: AnthropicWriter, booked: list[Attempt], prompt: Prompt
 ) -> None:
     server.script(Reply(text="# Fine", usage=USAGE))
-    written = read_report(writer.write(request_of(prompt), book=booked.append))
-    assert (written.body, written.usage) == ("# Fine", TokenUsage(900, 120, 30, 50, 20))
+    written = read_text(writer.write(request_of(prompt), book=booked.append))
+    assert (written.text, written.usage) == ("# Fine", TokenUsage(900, 120, 30, 50, 20))
     (attempt,) = booked
     assert (attempt.outcome, attempt.http_status, attempt.usage) == (Outcome.PAID, 200, written.usage)
     assert attempt.request_id is not None
@@ -84,17 +86,18 @@ def test_the_request_is_the_prompt_and_nothing_else(
         "max_tokens": 321,
         "system": prompt.system,
         "messages": [{"role": "user", "content": prompt.user}],
+        "output_config": {"format": {"type": "json_schema", "schema": schema()}},
     }
 
 
-def test_a_schema_goes_along(
+def test_another_schema_goes_along(
     server: MessagesServer, writer: AnthropicWriter, booked: list[Attempt], prompt: Prompt
 ) -> None:
-    schema = {"type": "object", "properties": {"headline": {"type": "string"}}, "additionalProperties": False}
+    wanted = {"type": "object", "properties": {"headline": {"type": "string"}}, "additionalProperties": False}
     plain = request_of(prompt)
-    asked = replace(plain, schema=schema)
+    asked = replace(plain, schema=wanted)
     writer.write(asked, book=booked.append)
-    assert server.requests[0].body["output_config"] == {"format": {"type": "json_schema", "schema": schema}}
+    assert server.requests[0].body["output_config"] == {"format": {"type": "json_schema", "schema": wanted}}
     assert asked.sha256 != plain.sha256
 
 
@@ -152,20 +155,24 @@ def test_the_wait_that_the_api_asks_for_is_handed_on(
 def test_a_lying_model_is_caught(
     lie: str, server: MessagesServer, writer: AnthropicWriter, booked: list[Attempt], prompt: Prompt
 ) -> None:
-    true = compose(prompt.data)
-    server.script(Reply(text=f"{true}\n\n{lie}"), Reply(text=true))
-    found = check(read_report(writer.write(request_of(prompt), book=booked.append)).body, prompt.data)
-    assert [one.sentence for one in found] == [lie]
-    assert check(read_report(writer.write(request_of(prompt), book=booked.append)).body, prompt.data) == ()
+    server.script(Reply(text=draft_text("Found", lie)), Reply(text=draft_text("Found")))
+
+    def unsupported() -> list[str]:
+        draft = read_draft(read_text(writer.write(request_of(prompt), book=booked.append)).text)
+        checked = check(render(draft, prompt.data, Language.ENGLISH), prompt.data)
+        return [one.sentence for one in checked.unsupported]
+
+    assert unsupported() == [lie]
+    assert unsupported() == []
 
 
 def test_output_cut_off_is_paid_and_the_report_says_so(
     server: MessagesServer, writer: AnthropicWriter, booked: list[Attempt], prompt: Prompt
 ) -> None:
     server.script(Reply(text="# Half a rep", stop_reason="max_tokens", usage=USAGE))
-    written = read_report(writer.write(request_of(prompt), book=booked.append))
+    written = read_text(writer.write(request_of(prompt), book=booked.append))
     assert written.cut_off
-    assert written.body == f"# Half a rep\n\n{CUT_OFF}"
+    assert written.text == "# Half a rep"
     assert booked[0].usage == TokenUsage(900, 120, 30, 50, 20)
 
 
@@ -174,8 +181,8 @@ def test_a_refusal_is_paid_and_booked_although_there_is_no_report(
 ) -> None:
     server.script(Reply(text="", stop_reason="refusal", usage=USAGE))
     answer = writer.write(request_of(prompt), book=booked.append)
-    with pytest.raises(WriterRefused, match="wrote no report"):
-        read_report(answer)
+    with pytest.raises(AnswerUnusable, match="wrote no report"):
+        read_text(answer)
     assert [attempt.outcome for attempt in booked] == [Outcome.PAID]
     assert booked[0].usage == TokenUsage(900, 120, 30, 50, 20)
 
@@ -260,6 +267,6 @@ def test_the_twin_runs_as_a_program(booked: list[Attempt], prompt: Prompt) -> No
         assert program.stdout is not None
         url = program.stdout.readline().strip()
         writer = AnthropicWriter("key", ReportSettings(base_url=url))
-        assert read_report(writer.write(request_of(prompt), book=booked.append)).body.startswith("# Scripted report")
+        assert read_text(writer.write(request_of(prompt), book=booked.append)).text.startswith('{"headline"')
         writer.close()
         program.terminate()

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
-from gistline.domain import Box, Detection, EngineInfo, Placement, Verdict, VerdictKind
+from gistline.domain import Box, Detection, EngineInfo, Language, Placement, Verdict, VerdictKind
 from gistline.flows.rekey_camera import rekey_camera
 from gistline.storage.findings import Measure
 from gistline.storage.frames import Lease, Outcome, claim_fresh, finish
@@ -65,7 +65,9 @@ def report(api: RunningApi, line: str) -> UUID:
             window_id=window,
             writer="offline",
             model="claude-haiku-5-5",
+            language=Language.ENGLISH,
             body="Nothing of note.",
+            evidence=[],
             totals={"frames": {"inspected": 5, "ng": 1, "reinspect": 0, "failed": 1, "expired": 0}, "findings": 2},
             token_budget=4_000,
             prompt_tokens=900,

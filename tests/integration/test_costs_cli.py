@@ -22,7 +22,7 @@ from gistline.flows.write_report import write_report
 from gistline.settings import DatabaseSettings, ReportSettings, Settings
 from gistline.simulator.messages_api import MessagesServer, Reply, fault
 from gistline.storage.session import Sessions, close_database, open_database
-from tests.support.reporting import add_frame
+from tests.support.reporting import add_frame, draft_text
 
 Answer = Callable[..., str]
 PAID = {"input_tokens": 1000, "output_tokens": 100}
@@ -70,12 +70,12 @@ def savings(answer: Answer) -> dict[str, Any]:
 
 def test_the_steps_add_up_to_what_the_ledger_says(sessions: Sessions, answer: Answer) -> None:
     write(sessions, fault("refusal", usage=PAID))
-    write(sessions, fault("overloaded"), Reply(text="# Fine"), line="line-2", labels=("open", "spur"))
+    write(sessions, fault("overloaded"), Reply(text=draft_text("Fine")), line="line-2", labels=("open", "spur"))
     write(sessions, line="line-3", labels=())
     found = savings(answer)
     costs = json.loads(answer("costs", "--json"))["total"]
     total = found["total"]
-    assert total["reports"] == 2  # the first window's refusal ended it; its call is paid all the same
+    assert total["reports"] == 3  # the first one was declined and is written by rule; its call is paid all the same
     exact = Decimal(costs["image_usd"]) - Decimal(costs["billed_usd"])
     assert abs(Decimal(total["saving_usd"]) - exact) <= Decimal("0.0000015")
     assert sum(Decimal(step["usd"]) for step in total["steps"]) == Decimal(total["saving_usd"])
@@ -91,7 +91,7 @@ def test_the_steps_add_up_to_what_the_ledger_says(sessions: Sessions, answer: An
 
 
 def test_reports_of_before_keep_their_saving_as_one_sum(sessions: Sessions, answer: Answer) -> None:
-    write(sessions, Reply(text="# Fine", usage=PAID))
+    write(sessions, Reply(text=draft_text("Fine"), usage=PAID))
     before = Decimal(savings(answer)["total"]["saving_usd"])
     with sessions.begin() as session:
         session.execute(text("UPDATE reports SET levels = NULL"))
@@ -104,7 +104,7 @@ def test_reports_of_before_keep_their_saving_as_one_sum(sessions: Sessions, answ
 
 
 def test_another_model_s_price_for_the_same_time(sessions: Sessions, answer: Answer) -> None:
-    write(sessions, fault("timeout_after_billing", hang_s=0.01), Reply(text="# Fine", usage=PAID))
+    write(sessions, fault("timeout_after_billing", hang_s=0.01), Reply(text=draft_text("Fine"), usage=PAID))
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     asked = ("costs", "reprice", "--from", today, "--to", today, "--model")
     found = json.loads(answer(*asked, "claude-opus-5-5", "--json"))

@@ -344,3 +344,21 @@ def test_a_scripted_reply_is_sent_as_it_stands(server: MessagesServer, client: a
     message = client.messages.create(**ASK)
     assert text_of(message) == "# As written"
     assert server.twin.books.billed[0].usd == Decimal("0.0000046")
+
+
+def test_a_count_and_a_look_at_a_batch_fail_too_and_cost_nothing(
+    server: MessagesServer, client: anthropic.Anthropic
+) -> None:
+    batch = batch_of(client, 2)
+    server.twin.clock.advance(60)
+    for place in (Place.COUNT, Place.READS):
+        server.script(fault("rate_limit"), fault("cut"), on=place)
+    for _ in range(2):
+        with pytest.raises((anthropic.RateLimitError, anthropic.APIConnectionError)):
+            client.messages.count_tokens(model=MODEL, messages=ASK["messages"])
+        with pytest.raises((anthropic.RateLimitError, anthropic.APIConnectionError)):
+            client.messages.batches.retrieve(batch.id)
+    server.script(Reply(), fault("cut_mid_answer"), on=Place.READS)
+    with pytest.raises((anthropic.APIConnectionError, httpx2.TransportError)):
+        list(client.messages.batches.results(batch.id))
+    assert len(list(client.messages.batches.results(batch.id))) == len(server.twin.books.entries) == 2

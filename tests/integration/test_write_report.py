@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from gistline.domain import Placement
+from gistline.domain import Language, Placement
 from gistline.errors import NotFound, SettingsError
 from gistline.flows.report_tools import ReportTools, open_report_tools
 from gistline.flows.write_report import write_report
@@ -34,6 +34,7 @@ from gistline.storage.tables import (
     WindowState,
 )
 from tests.support.billing import attempts, expire_lease, filled_window
+from tests.support.reporting import draft_text
 
 USAGE = {"input_tokens": 1000, "output_tokens": 100}
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -77,14 +78,15 @@ def looking(sessions: Sessions) -> Iterator[Session]:
 def test_a_window_gets_one_report_with_every_finding_placed_and_priced(
     sessions: Sessions, server: MessagesServer, open_tools: OpenTools
 ) -> None:
-    server.script(Reply(text="# Found", usage=USAGE))
+    server.script(Reply(text=draft_text("Found"), usage=USAGE))
     window_id = filled_window(sessions)
     outcome = write_report(window_id, open_tools())
     assert outcome.state is WindowState.WRITTEN
     assert outcome.report_id is not None
     with looking(sessions) as session:
         detail = read_report(session, outcome.report_id)
-        assert detail.report.body == "# Found"
+        assert detail.report.body.startswith("# Found\n\n**What happened.** From ")
+        assert detail.report.language is Language.ENGLISH
         assert (detail.report.writer, detail.report.model) == ("anthropic", "claude-haiku-5-5")
         assert detail.placements == {
             Placement.ROW: 4,
@@ -178,10 +180,9 @@ def test_the_wait_that_the_api_asks_for_is_kept(
     ("reply", "sent", "states"),
     [
         (Reply(status=401), 1, [AttemptState.REFUSED]),
-        (Reply(text="", stop_reason="refusal", usage=USAGE), 1, [AttemptState.PAID]),
         (Reply(status=500), 2, [AttemptState.UNKNOWN, AttemptState.UNKNOWN]),
     ],
-    ids=["key", "refusal", "server"],
+    ids=["key", "server"],
 )
 def test_a_hopeless_window_is_given_up_and_its_findings_stay(
     reply: Reply,
@@ -208,7 +209,7 @@ def test_a_hopeless_window_is_given_up_and_its_findings_stay(
 def test_a_paid_answer_without_a_report_is_used_and_not_paid_again(
     sessions: Sessions, server: MessagesServer, open_tools: OpenTools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.script(Reply(text="# Paid once", usage=USAGE))
+    server.script(Reply(text=draft_text("Paid once"), usage=USAGE))
     window_id, tools = filled_window(sessions), open_tools()
 
     def die(*_args: object) -> None:
@@ -224,7 +225,8 @@ def test_a_paid_answer_without_a_report_is_used_and_not_paid_again(
     assert outcome.report_id is not None
     with looking(sessions) as session:
         detail = read_report(session, outcome.report_id)
-        assert (detail.report.body, detail.report.cost_usd) == ("# Paid once", Decimal("0.00015"))
+        assert detail.report.body.startswith("# Paid once\n")
+        assert detail.report.cost_usd == Decimal("0.00015")
         assert detail.window.attempts == 2
     assert len(server.requests) == 1
 
@@ -334,12 +336,13 @@ def test_every_finding_is_in_one_report(sessions: Sessions, open_tools: OpenTool
 
 
 def test_the_booked_answer_is_the_raw_body(sessions: Sessions, server: MessagesServer, open_tools: OpenTools) -> None:
-    server.script(Reply(text="# Raw", usage=USAGE))
+    server.script(Reply(text=draft_text("Raw"), usage=USAGE))
     write_report(filled_window(sessions), open_tools())
     with looking(sessions) as session:
         (attempt,) = attempts(session)
         assert attempt.answer is not None
         assert json.loads(attempt.answer)["usage"] == USAGE
         sent = server.requests[0].body
-        digest = hashlib.sha256(f"{sent['system']}\n{sent['messages'][0]['content']}".encode()).hexdigest()
-        assert attempt.body_sha256 == digest
+        form = json.dumps(sent["output_config"]["format"]["schema"], sort_keys=True, ensure_ascii=False)
+        asked = "\n".join([sent["system"], sent["messages"][0]["content"], form])
+        assert attempt.body_sha256 == hashlib.sha256(asked.encode()).hexdigest()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from gistline.domain import Box, Finding, FrameCounts, FrameId, FrameState, VerdictKind
+from gistline.domain import Box, Finding, FrameCounts, FrameId, FrameState, ImageSize, VerdictKind
 from gistline.findings.grouping import group_findings
+from gistline.reports.draft import Draft, Place, Statement, schema
 from gistline.reports.offline import compose
 from gistline.reports.prompt import Prompt, WindowData
 from gistline.reports.request import Request
@@ -53,10 +55,10 @@ def window_data(findings: Sequence[Finding], frames: FrameCounts | None = None) 
     return WindowData("line-1", START, END, count_totals(groups, counts), groups)
 
 
-def some_findings(count: int) -> list[Finding]:
-    """A mix over three cameras and three classes; the same for the same count."""
+def some_findings(count: int, *, image: ImageSize | None = None) -> list[Finding]:
+    """A mix over three cameras and four classes; the same for the same count."""
     classes = (("open", 3), ("spur", 2), ("pin-hole", 1))
-    return [
+    found = [
         finding(
             key,
             camera=f"cam-{key % 3}",
@@ -68,11 +70,30 @@ def some_findings(count: int) -> list[Finding]:
         )
         for key in range(1, count + 1)
     ]
+    return [replace(one, image=image) for one in found]
 
 
 def request_of(prompt: Prompt, *, max_tokens: int = 321) -> Request:
     """The request that asks for the report of a prompt."""
-    return Request(prompt.system, prompt.user, max_tokens, offline=lambda: compose(prompt.data))
+    return Request(
+        prompt.system,
+        prompt.user,
+        max_tokens,
+        offline=lambda: compose(prompt.data, prompt.language).model_dump_json(),
+        schema=schema(),
+    )
+
+
+def draft_text(headline: str, *happened: str, places: Sequence[tuple[str, str]] = ()) -> str:
+    """An answer of the asked form that says this, with no claims."""
+    return Draft(
+        headline=Statement(text=headline, numbers=()),
+        happened=tuple(Statement(text=one, numbers=()) for one in happened),
+        places=tuple(Place(camera=camera, defect=label) for camera, label in places),
+        cause=Statement(text="Not known.", numbers=()),
+        check_first=(),
+        confidence="low",
+    ).model_dump_json()
 
 
 def add_camera(session: Session, *, name: str = "cam-1", line: str = "line-1") -> int:

@@ -6,6 +6,7 @@ answers that never reached it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Mapping
@@ -105,3 +106,9 @@ class Books:
 def user_id(body: Mapping[str, Any]) -> str | None:
     """What a request's ``metadata`` calls its user."""
     return (body.get("metadata") or {}).get("user_id")
+
+
+def body_digest(body: Mapping[str, Any]) -> str:
+    """By which an entry names the body of its request."""
+    plain = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(plain.encode()).hexdigest()

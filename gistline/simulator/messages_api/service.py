@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ from gistline.domain import TokenUsage
 from gistline.simulator.messages_api import answers, tokens, validation
 from gistline.simulator.messages_api.answers import Answer, error_body, json_answer
 from gistline.simulator.messages_api.batches import Batch, Batches
-from gistline.simulator.messages_api.books import Books, Entry, user_id
+from gistline.simulator.messages_api.books import Books, Entry, body_digest, user_id
 from gistline.simulator.messages_api.cache import PromptCache
 from gistline.simulator.messages_api.clock import TwinClock
 from gistline.simulator.messages_api.faults import FaultPlan
@@ -214,7 +213,7 @@ class MessagesService:
                 batch_id=call.batch.id if call.batch else None,
                 custom_id=call.custom_id,
                 message_id=message_id,
-                body_sha256=_digest(call.body),
+                body_sha256=body_digest(call.body),
                 user_id=user_id(call.body),
                 idempotency_key=call.idempotency_key,
             )
@@ -241,8 +240,3 @@ def _card(body: Mapping[str, Any]) -> ModelCard:
 
 def _key(request: Recorded) -> str:
     return request.headers.get("x-api-key") or request.headers.get("authorization", "")
-
-
-def _digest(body: Mapping[str, Any]) -> str:
-    plain = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(plain.encode()).hexdigest()

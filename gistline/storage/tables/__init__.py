@@ -12,6 +12,7 @@ from gistline.storage.tables.inspection import Camera, EngineRow, FindingRow, Fr
 from gistline.storage.tables.queue import BatchRow, DeadLetterRow, DrainRow, RetiredPartition, SubmissionRow
 from gistline.storage.tables.reporting import LlmAttempt, PriceUsed, ReportFinding, ReportRow, ReportWindow
 from gistline.storage.tables.serving import ModelRow, PassportRow, ServingRow, WorkerHeartbeat
+from gistline.storage.tables.tokens import TokenCount, TokenDrift, TokenSample
 
 __all__ = [
     "ApiKey",
@@ -44,6 +45,9 @@ __all__ = [
     "SessionRow",
     "SignInAttempt",
     "SubmissionRow",
+    "TokenCount",
+    "TokenDrift",
+    "TokenSample",
     "VerdictRow",
     "WindowState",
     "WorkerHeartbeat",

@@ -8,15 +8,19 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from gistline.domain import Placement
+from gistline.domain import Language, Placement
 from gistline.storage.tables.base import AttemptState, Base, WindowState, cut_by, hangs_on
 from gistline.storage.tables.inspection import FindingRow
 
 
 class ReportWindow(Base):
-    """A stretch of time of one line that gets one report; a job like a frame, with lease and token."""
+    """A stretch of time of one line that gets one report; a job like a frame, with lease and token.
+
+    ``plan`` is what its prompts were first packed by, so that a later attempt packs the same ones.
+    """
 
     __tablename__ = "report_windows"
     __table_args__ = (
@@ -32,6 +36,7 @@ class ReportWindow(Base):
     line: Mapped[str]
     starts_at: Mapped[datetime]
     ends_at: Mapped[datetime]
+    plan: Mapped[dict[str, Any] | None]
     state: Mapped[WindowState] = mapped_column(server_default=WindowState.PENDING.value)
     attempts: Mapped[int] = mapped_column(server_default="0")
     token: Mapped[UUID | None]
@@ -60,6 +65,7 @@ class ReportRow(Base):
     """A written report with its price and, beside it, what sending the frames' images would have cost.
 
     ``levels`` are the dollars, as decimal texts, that the same report would have cost in plainer forms.
+    ``evidence`` has an object for every number and name of the body, in order: what it was traced to.
     """
 
     __tablename__ = "reports"
@@ -68,7 +74,9 @@ class ReportRow(Base):
     window_id: Mapped[UUID] = mapped_column(ForeignKey("report_windows.id"), unique=True)
     writer: Mapped[str]
     model: Mapped[str]
+    language: Mapped[Language] = mapped_column(server_default=Language.ENGLISH.value)
     body: Mapped[str]
+    evidence: Mapped[list[Any]] = mapped_column(JSONB(), server_default=text("'[]'"))
     totals: Mapped[dict[str, Any]]
     token_budget: Mapped[int]
     prompt_tokens: Mapped[int]

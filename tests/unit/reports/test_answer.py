@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from gistline.domain import TokenUsage
-from gistline.errors import WriterRefused
-from gistline.reports.answer import CUT_OFF, read_report, read_usage
+from gistline.errors import AnswerUnusable
+from gistline.reports.answer import read_text, read_usage
 
 
 def body(**changes: Any) -> str:
@@ -22,8 +22,8 @@ def body(**changes: Any) -> str:
 
 
 def test_the_text_blocks_are_the_report() -> None:
-    written = read_report(body())
-    assert (written.body, written.usage, written.cut_off) == ("# A\n\nb", TokenUsage(10, 4), False)
+    written = read_text(body())
+    assert (written.text, written.usage, written.cut_off) == ("# A\n\nb", TokenUsage(10, 4), False)
 
 
 def test_all_kinds_of_input_tokens_are_read() -> None:
@@ -47,20 +47,18 @@ def test_cache_writes_without_a_lifetime_are_five_minute_ones() -> None:
 @pytest.mark.parametrize("raw", ["", "no json", "[]", "{}", '{"usage": {}}', body(usage={"input_tokens": "many"})])
 def test_a_body_without_usage_bills_nothing_that_is_known(raw: str) -> None:
     assert read_usage(raw) is None
-    with pytest.raises(WriterRefused, match="no message"):
-        read_report(raw)
+    with pytest.raises(AnswerUnusable, match="no message"):
+        read_text(raw)
 
 
 def test_a_report_cut_off_says_so() -> None:
-    written = read_report(body(stop_reason="max_tokens"))
+    written = read_text(body(stop_reason="max_tokens"))
     assert written.cut_off
-    assert written.body.endswith(CUT_OFF)
 
 
 @pytest.mark.parametrize(
     "changes", [{"stop_reason": "refusal"}, {"content": []}, {"content": [{"type": "text", "text": " "}]}]
 )
 def test_no_report_is_refused_for_good(changes: dict[str, Any]) -> None:
-    with pytest.raises(WriterRefused, match="wrote no report") as caught:
-        read_report(body(**changes))
-    assert not caught.value.retryable
+    with pytest.raises(AnswerUnusable, match="wrote no report"):
+        read_text(body(**changes))
