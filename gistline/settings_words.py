@@ -31,6 +31,16 @@ class WordsSettings(Section):
         ge=0,
         le=90_000,
     )
+    defer_below: int = knob(
+        0,
+        "A window with fewer findings than this, none of severity 3, waits for the line's next report; 0 never.",
+        unit="findings",
+        ge=0,
+        le=10_000,
+    )
+    defer_windows: int = knob(
+        4, "How many windows long findings may wait for a report before they get one.", unit="windows", ge=1, le=1_000
+    )
     count_timeout_s: float = knob(
         5.0, "Longest wait for the API's free token count before a call; 0 does not ask for it.", unit="s", ge=0, le=60
     )

@@ -35,6 +35,7 @@ def close_windows(sessions: Sessions, dispatcher: Dispatcher, settings: ReportSe
     with transaction(sessions) as session:
         lines = windows.unreported_lines(session)
     closed = [window for line in lines for window in _close_ended(sessions, settings, line)]
+    closed += _tell_of_waiting(sessions, settings)
     return _ring(sessions, dispatcher, settings, closed)
 
 
@@ -78,6 +79,20 @@ def _close_ended(sessions: Sessions, settings: ReportSettings, line: str) -> lis
             if found.now < ends_at + timedelta(seconds=settings.grace_s):
                 return closed
             closed.append(windows.open_window(session, line=line, starts_at=starts_at, ends_at=ends_at))
+
+
+def _tell_of_waiting(sessions: Sessions, settings: ReportSettings) -> list[WindowId]:
+    """A window without frames for each line that fell silent while findings of it waited for the next report."""
+    waited_s = 60.0 * settings.window_minutes * (settings.defer_windows + 1) + settings.grace_s
+    opened: list[WindowId] = []
+    with transaction(sessions) as session:
+        overdue = windows.overdue_lines(session, waited_s=waited_s)
+    for line in overdue:
+        with transaction(sessions) as session:
+            windows.lock_line(session, line)
+            if line in windows.overdue_lines(session, waited_s=waited_s):
+                opened.append(windows.open_last_window(session, line))
+    return opened
 
 
 def _next_window(found: windows.Unreported, minutes: int) -> tuple[datetime, datetime]:

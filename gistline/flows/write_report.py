@@ -8,26 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from gistline.costs.savings import UsedCall
-from gistline.domain import ImageSize, Language, ReportId
+from gistline.domain import FrameCounts, ImageSize, Language, Placement, ReportId
 from gistline.errors import BudgetTooSmall, GistlineError, LeaseLost, SettingsError, WriterFailed
 from gistline.findings.grouping import group_findings
-from gistline.flows.compose_report import Assignment, Composed, compose_report
-from gistline.flows.price_forms import price_forms
+from gistline.flows.compose_report import Assignment, compose_report
 from gistline.flows.report_tools import ReportTools
+from gistline.flows.store_report import Finished, store_report
+from gistline.reports.deferral import longest_wait, may_wait, waiting_text
 from gistline.reports.prompt import WindowData
 from gistline.reports.render import render_quiet
 from gistline.reports.totals import count_totals
 from gistline.settings import ReportSettings
 from gistline.storage import ledger, reports, windows
-from gistline.storage.savings import used_calls
 from gistline.storage.session import transaction
 from gistline.storage.tables import WindowState
-
-NOBODY = "none"
-"""Writer of a report on a window without findings: one line by rule, no LLM is asked."""
 
 LONGEST_WAIT_S = 3600.0
 """No back-off and no wish of the API holds a window longer than this."""
@@ -59,8 +56,11 @@ def write_report(window_id: UUID, tools: ReportTools) -> ReportOutcome:
             stored = reports.report_of(session, window_id)
             return ReportOutcome(WindowState.WRITTEN if stored else None, stored)
         ledger.abandon_attempts(session, window_id)
-        contents = windows.read_window(session, window_id)
-    case = _Case(tools, window, _data(window, contents), contents.sizes)
+        taken = windows.take_deferred(session, window)
+        own = windows.read_window(session, window_id)
+        told = windows.read_window(session, window_id, *(one.window_id for one in taken)) if taken else own
+    starts_at = min([window.starts_at, *(one.starts_at for one in taken)])
+    case = _Case(tools, window, _told(window, told, starts_at), _told(window, own, window.starts_at))
     try:
         return ReportOutcome(WindowState.WRITTEN, _write(case))
     except LeaseLost as error:
@@ -70,13 +70,21 @@ def write_report(window_id: UUID, tools: ReportTools) -> ReportOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class _Told:
+    """What a report may tell of: findings and totals, and the sizes of the inspected frames."""
+
+    data: WindowData
+    sizes: Mapping[ImageSize, int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Case:
-    """One claimed window on its way through the steps below."""
+    """One claimed window on its way through the steps below; ``told`` includes earlier windows that waited for it."""
 
     tools: ReportTools
     window: windows.ClaimedWindow
-    data: WindowData
-    sizes: Mapping[ImageSize, int]
+    told: _Told
+    own: _Told
 
     @property
     def language(self) -> Language:
@@ -84,49 +92,53 @@ class _Case:
         return self.tools.settings.language_of(self.window.line)
 
 
-def _data(window: windows.ClaimedWindow, contents: windows.WindowContents) -> WindowData:
+def _told(window: windows.ClaimedWindow, contents: windows.WindowContents, starts_at: datetime) -> _Told:
     groups = group_findings(contents.findings)
     totals = count_totals(groups, contents.frames)
-    return WindowData(window.line, window.starts_at, window.ends_at, totals, groups)
+    return _Told(WindowData(window.line, starts_at, window.ends_at, totals, groups), contents.sizes)
 
 
 def _write(case: _Case) -> ReportId:
-    if not case.data.groups:
-        return _store(case, None)
-    return _store(case, compose_report(Assignment(case.window, case.data, case.language, case.tools)))
+    return store_report(_finished(case), case.tools)
 
 
-def _store(case: _Case, composed: Composed | None) -> ReportId:
-    """Store the report with what the ledger says that the window cost; where nothing was found nobody was asked."""
-    tools, writer = case.tools, case.tools.writer
-    with transaction(tools.sessions) as session:
-        used = [UsedCall(call.usage, call.usd) for call in used_calls(session, case.window.window_id)]
-        if composed and composed.writer:  # what was answered was of no use
-            used = []
-    priced = price_forms(case.sizes, composed.sent if composed else None, used, tools)
-    with transaction(tools.sessions) as session:
-        spent = ledger.spent(session, case.window.window_id)
-        report = reports.NewReport(
-            window_id=case.window.window_id,
-            writer=(composed.writer or writer.name) if composed else NOBODY,
-            model=writer.model,
-            language=case.language,
-            body=composed.body if composed else render_quiet(case.data, case.language),
-            evidence=composed.evidence if composed else [],
-            totals=case.data.totals.as_json() | ({"packing": composed.account} if composed else {}),
-            token_budget=tools.settings.token_budget,
-            prompt_tokens=tools.tokens.estimate(composed.sent.text) if composed else 0,
-            prompt_ceiling_tokens=composed.account["used"] if composed else 0,
-            input_tokens=spent.input_tokens,
-            output_tokens=spent.output_tokens,
-            cost_usd=spent.usd,
-            simulated=writer.simulated or composed is None,
-            image_tokens=priced.plan.image_tokens,
-            image_usd=priced.plan.usd,
-            image_plan=priced.plan.as_json(),
-            levels={name: str(usd) for name, usd in priced.levels.items()},
-        )
-        return reports.save_report(session, report, composed.placements if composed else {})
+def _finished(case: _Case) -> Finished:
+    """The report, or the line that stands in its place where nothing was found or what was found waits."""
+    window_id, language, told, own = case.window.window_id, case.language, case.told, case.own
+    if _waits(case):
+        if own.data.groups:
+            return _waiting(case)
+        quiet = render_quiet(own.data, language)
+        return Finished(window_id, language, own.data.totals.as_json(), own.sizes, body=quiet, releases=True)
+    totals = told.data.totals.as_json()
+    if not told.data.groups:
+        return Finished(window_id, language, totals, told.sizes, body=render_quiet(told.data, language))
+    composed = compose_report(Assignment(case.window, told.data, language, case.tools))
+    return Finished(window_id, language, totals, told.sizes, composed)
+
+
+def _waits(case: _Case) -> bool:
+    """Whether what was found is little enough to wait for the line's next report."""
+    settings, data = case.tools.settings, case.told.data
+    until = longest_wait(data, windows=settings.defer_windows, window_minutes=settings.window_minutes)
+    return may_wait(data, below=settings.defer_below, until=until)
+
+
+def _waiting(case: _Case) -> Finished:
+    """The window's findings and frames are counted in the report that will tell of them, and nowhere before."""
+    data, language = case.own.data, case.language
+    nothing = count_totals((), FrameCounts()).as_json()
+    keys = (finding.finding_id for group in data.groups for finding in group.findings)
+    return Finished(
+        case.window.window_id,
+        language,
+        nothing | {"deferred": data.totals.findings},
+        {},
+        body=waiting_text(data, language, below=case.tools.settings.defer_below),
+        placements=dict.fromkeys(keys, Placement.DEFERRED),
+        deferred=True,
+        releases=True,
+    )
 
 
 def _put_off(case: _Case, error: GistlineError) -> ReportOutcome:

@@ -32,6 +32,7 @@ class Phrases:
     sentence_joint: str
     quiet: str
     deferred: str
+    few: str
     unsupported: str
     within: str
     by_rule: str
@@ -64,7 +65,8 @@ _ENGLISH = Phrases(
     list_joint=", ",
     sentence_joint=" ",
     quiet="No findings on line {line}.",
-    deferred="{findings} on line {line} wait for the line's next report: {reason}",
+    deferred="Waiting for the next report of line {line}: {findings}. {reason}",
+    few="That is fewer than {below}, and none is of severity 3.",
     unsupported="Not supported by the findings:",
     within="{said} (in: {sentence})",
     by_rule="Written by rule, because the model's answer could not be used: {reason}",
@@ -96,7 +98,8 @@ _CHINESE = Phrases(
     list_joint="，",
     sentence_joint="",
     quiet="产线 {line} 没有发现缺陷。",
-    deferred="产线 {line} 有 {findings}留待下一份报告：{reason}",
+    deferred="产线 {line} 有 {findings}，留待下一份报告。{reason}",
+    few="少于 {below} 处，且没有严重度 3 的缺陷。",
     unsupported="以下内容没有检测数据支持：",
     within="{said}（原句：{sentence}）",
     by_rule="模型的回答无法使用，本报告按规则生成：{reason}",

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Uuid, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -68,23 +69,28 @@ class ReportDetail:
     attempts: Sequence[LlmAttempt]
 
 
-def save_report(session: Session, report: NewReport, placements: Mapping[int, Placement]) -> ReportId:
+def save_report(
+    session: Session, report: NewReport, placements: Mapping[int, Placement], *, deferred: bool = False
+) -> ReportId:
     """Store the report of a window and mark the window as written; the first writer wins.
 
-    ``placements`` maps findings' keys to their place. A window that has its report keeps it, and its key is returned.
+    ``placements`` maps findings' keys to their place; those of windows that it tells of besides move here from the
+    reports that deferred them. ``deferred``: the window's own findings wait for a later report. At the commit the
+    database holds the report to its findings: all of them, each in one place. A window that has its report keeps it,
+    and its key is returned.
     """
     session.execute(select(ReportWindow.id).where(ReportWindow.id == report.window_id).with_for_update())
     stored = report_of(session, report.window_id)
     if stored is not None:
         return stored
     report_id = ReportId(uuid7())
-    session.execute(insert(ReportRow).values(id=report_id, **_columns(report)))
+    session.execute(insert(ReportRow).values(id=report_id, findings=len(placements), **_columns(report)))
     if placements:
         _place(session, report.window_id, report_id, placements)
     session.execute(
         update(ReportWindow)
         .where(ReportWindow.id == report.window_id)
-        .values(state=WindowState.WRITTEN, lease_until=None, error=None)
+        .values(state=WindowState.WRITTEN, lease_until=None, error=None, deferred=deferred)
         .execution_options(synchronize_session=False)
     )
     return report_id
@@ -135,6 +141,9 @@ def read_report(session: Session, report_id: UUID) -> ReportDetail:
 
 
 def _place(session: Session, window_id: UUID, report_id: UUID, placements: Mapping[int, Placement]) -> None:
+    windows = session.scalars(
+        select(ReportWindow.id).where((ReportWindow.id == window_id) | (ReportWindow.told_with == window_id))
+    ).all()
     placed = unnested(
         finding_id=(BigInteger(), list(placements)),
         placement=(ReportFinding.__table__.c.placement.type, list(placements.values())),
@@ -143,10 +152,14 @@ def _place(session: Session, window_id: UUID, report_id: UUID, placements: Mappi
         select(FindingRow.frame_id, FindingRow.id, literal(report_id, Uuid()), placed.c.placement)
         .join(FrameRow, FrameRow.id == FindingRow.frame_id)
         .join(placed, placed.c.finding_id == FindingRow.id)
-        .where(FrameRow.report_window_id == window_id)
+        .where(FrameRow.report_window_id.in_(windows))
     )
-    into = insert(ReportFinding).from_select(["frame_id", "finding_id", "report_id", "placement"], rows)
-    session.connection().execute(into)
+    into = upsert(ReportFinding).from_select(["frame_id", "finding_id", "report_id", "placement"], rows)
+    moved = into.on_conflict_do_update(
+        index_elements=[ReportFinding.frame_id, ReportFinding.finding_id],
+        set_={"report_id": into.excluded.report_id, "placement": into.excluded.placement},
+    )
+    session.connection().execute(moved)
 
 
 def _columns(report: NewReport) -> dict[str, Any]:

@@ -6,6 +6,7 @@ that commits late is counted in the next window, once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -53,6 +54,14 @@ class ClaimedWindow:
     ends_at: datetime
     attempt: int
     token: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class TakenWindow:
+    """An earlier window whose findings waited."""
+
+    window_id: WindowId
+    starts_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,10 @@ def give_up_windows(session: Session, *, max_attempts: int) -> list[WindowId]:
         .returning(ReportWindow.id)
         .execution_options(synchronize_session=False)
     )
-    return [WindowId(found_id) for found_id in found]
+    failed = [WindowId(found_id) for found_id in found]
+    for window_id in failed:
+        release_deferred(session, window_id)
+    return failed
 
 
 def claim_window(session: Session, window_id: UUID, *, lease_s: float, max_attempts: int) -> ClaimedWindow | None:
@@ -177,13 +189,71 @@ def keep_plan(session: Session, window: ClaimedWindow, terms: dict[str, Any]) ->
 
 
 def fail_window(session: Session, window: ClaimedWindow, error: str) -> None:
-    """Give a claimed window up, unless another worker has it by now. Its findings stay as they are."""
-    session.execute(_held(window).values(state=WindowState.FAILED, lease_until=None, error=error))
+    """Give a claimed window up, unless another worker has it by now. Its findings stay; those it took wait again."""
+    failed = _held(window).values(state=WindowState.FAILED, lease_until=None, error=error).returning(ReportWindow.id)
+    if session.scalar(failed) is not None:
+        release_deferred(session, window.window_id)
 
 
-def read_window(session: Session, window_id: UUID) -> WindowContents:
-    """Load everything that a report of the window is written from."""
-    return WindowContents(_counts(session, window_id), _findings(session, window_id), _sizes(session, window_id))
+def take_deferred(session: Session, window: ClaimedWindow) -> list[TakenWindow]:
+    """Earlier windows of the line whose findings wait for a report, now this one's; oldest first."""
+    waiting = (ReportWindow.told_with.is_(None)) | (ReportWindow.told_with == window.window_id)
+    rows = session.execute(
+        update(ReportWindow)
+        .where(
+            ReportWindow.line == window.line,
+            ReportWindow.deferred,
+            waiting,
+            ReportWindow.starts_at < window.starts_at,
+        )
+        .values(told_with=window.window_id)
+        .returning(ReportWindow.id, ReportWindow.starts_at)
+        .execution_options(synchronize_session=False)
+    )
+    return sorted((TakenWindow(WindowId(row[0]), row[1]) for row in rows), key=lambda taken: taken.starts_at)
+
+
+def release_deferred(session: Session, window_id: UUID) -> None:
+    """Let the findings that a window took wait for a later one."""
+    session.execute(
+        update(ReportWindow)
+        .where(ReportWindow.told_with == window_id)
+        .values(told_with=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def overdue_lines(session: Session, *, waited_s: float) -> list[str]:
+    """Lines with findings that have waited this long for a report, and no window under way that could tell of them."""
+    under_way = (
+        select(ReportWindow.line).where(ReportWindow.state.in_((WindowState.PENDING, WindowState.RUNNING))).distinct()
+    )
+    found = session.scalars(
+        select(ReportWindow.line)
+        .where(
+            ReportWindow.deferred,
+            ReportWindow.told_with.is_(None),
+            ReportWindow.starts_at < func.now() - timedelta(seconds=waited_s),
+            ReportWindow.line.not_in(under_way),
+        )
+        .distinct()
+        .order_by(ReportWindow.line)
+    )
+    return list(found)
+
+
+def open_last_window(session: Session, line: str) -> WindowId:
+    """Insert a window of ``line`` from the end of its last one until now."""
+    ended = select(func.max(ReportWindow.ends_at)).where(ReportWindow.line == line).scalar_subquery()
+    window_id = WindowId(uuid7())
+    row = insert(ReportWindow).values(id=window_id, line=line, starts_at=ended, ends_at=func.now())
+    session.execute(row)
+    return window_id
+
+
+def read_window(session: Session, *window_ids: UUID) -> WindowContents:
+    """Load everything that a report of these windows is written from."""
+    return WindowContents(_counts(session, window_ids), _findings(session, window_ids), _sizes(session, window_ids))
 
 
 def _takeable() -> ColumnElement[bool]:
@@ -204,11 +274,11 @@ def _held(window: ClaimedWindow) -> Update:
     )
 
 
-def _counts(session: Session, window_id: UUID) -> FrameCounts:
+def _counts(session: Session, window_ids: Sequence[UUID]) -> FrameCounts:
     counted = session.execute(
         select(FrameRow.state, VerdictRow.kind, func.count())
         .outerjoin(VerdictRow, VerdictRow.frame_id == FrameRow.id)
-        .where(FrameRow.report_window_id == window_id)
+        .where(FrameRow.report_window_id.in_(window_ids))
         .group_by(FrameRow.state, VerdictRow.kind)
     )
     tally = {(state, kind): count for state, kind, count in counted}
@@ -222,12 +292,12 @@ def _counts(session: Session, window_id: UUID) -> FrameCounts:
     )
 
 
-def _findings(session: Session, window_id: UUID) -> tuple[Finding, ...]:
+def _findings(session: Session, window_ids: Sequence[UUID]) -> tuple[Finding, ...]:
     rows = session.execute(
         select(FindingRow, Camera.name, FrameRow.line, FrameRow.captured_at, FrameRow.width, FrameRow.height)
         .join(FrameRow, FrameRow.id == FindingRow.frame_id)
         .join(Camera, Camera.id == FrameRow.camera_id)
-        .where(FrameRow.report_window_id == window_id)
+        .where(FrameRow.report_window_id.in_(window_ids))
         .order_by(FindingRow.id)
     )
     return tuple(
@@ -247,10 +317,10 @@ def _findings(session: Session, window_id: UUID) -> tuple[Finding, ...]:
     )
 
 
-def _sizes(session: Session, window_id: UUID) -> dict[ImageSize, int]:
+def _sizes(session: Session, window_ids: Sequence[UUID]) -> dict[ImageSize, int]:
     rows = session.execute(
         select(FrameRow.width, FrameRow.height, func.count())
-        .where(FrameRow.report_window_id == window_id, FrameRow.state == FrameState.INSPECTED)
+        .where(FrameRow.report_window_id.in_(window_ids), FrameRow.state == FrameState.INSPECTED)
         .group_by(FrameRow.width, FrameRow.height)
         .order_by(FrameRow.width, FrameRow.height)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from gistline.simulator.messages_api import Recorded
 from gistline.storage.frame_ledger import LEDGER_SQL, FrameLedger
 from tests.chaos.cameras import Journal, Sent
 from tests.chaos.detector import answer
+from tests.support.reporting import sent_request
 from tests.support.twin_detector import Order
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -191,20 +191,19 @@ def _check_reports(connection: Connection, found: Found) -> None:
 def _check_payments(connection: Connection, found: Found, requests: Sequence[Recorded]) -> None:
     """Every request that arrived has its row, and no window paid for two answers that it could have used."""
     rows = connection.execute(
-        "SELECT window_id, state::text, body_sha256, answer IS NOT NULL FROM llm_attempts"
+        "SELECT window_id, state::text, body_sha256, answer IS NOT NULL, call FROM llm_attempts"
     ).fetchall()
-    found.paid = sum(state == "paid" for _, state, _, _ in rows)
-    found.unknown = sum(state == "unknown" for _, state, _, _ in rows)
-    found.complain("calls were never settled", [window for window, state, _, _ in rows if state == "sent"])
-    usable = Counter(window for window, state, _, answered in rows if state == "paid" and answered)
+    found.paid = sum(state == "paid" for _, state, *_ in rows)
+    found.unknown = sum(state == "unknown" for _, state, *_ in rows)
+    found.complain("calls were never settled", [window for window, state, *_ in rows if state == "sent"])
+    usable = Counter((window, call) for window, state, _, answered, call in rows if state == "paid" and answered)
     twice = [window for window, times in usable.items() if times > 1]
     found.doubled += len(twice)
     found.complain("windows paid for several answers", twice)
-    booked = Counter(sha256 for _, _, sha256, _ in rows)
+    booked = Counter(sha256 for _, _, sha256, *_ in rows)
     arrived = Counter(_digest(request.body) for request in requests)
     found.complain("requests arrived that no ledger row names", list((arrived - booked).elements()))
 
 
 def _digest(body: Mapping[str, Any]) -> str:
-    text = f"{body['system']}\n{body['messages'][0]['content']}"
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sent_request(body).sha256

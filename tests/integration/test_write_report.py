@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,7 +33,7 @@ from gistline.storage.tables import (
     WindowState,
 )
 from tests.support.billing import attempts, expire_lease, filled_window
-from tests.support.reporting import draft_text
+from tests.support.reporting import draft_text, sent_request
 
 USAGE = {"input_tokens": 1000, "output_tokens": 100}
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -342,7 +341,4 @@ def test_the_booked_answer_is_the_raw_body(sessions: Sessions, server: MessagesS
         (attempt,) = attempts(session)
         assert attempt.answer is not None
         assert json.loads(attempt.answer)["usage"] == USAGE
-        sent = server.requests[0].body
-        form = json.dumps(sent["output_config"]["format"]["schema"], sort_keys=True, ensure_ascii=False)
-        asked = "\n".join([sent["system"], sent["messages"][0]["content"], form])
-        assert attempt.body_sha256 == hashlib.sha256(asked.encode()).hexdigest()
+        assert attempt.body_sha256 == sent_request(server.requests[0].body).sha256

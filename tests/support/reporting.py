@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import select, update
@@ -81,6 +82,18 @@ def request_of(prompt: Prompt, *, max_tokens: int = 321) -> Request:
         max_tokens,
         offline=lambda: compose(prompt.data, prompt.language).model_dump_json(),
         schema=schema(),
+    )
+
+
+def sent_request(body: Mapping[str, Any]) -> Request:
+    """The request that arrived as this body."""
+    form = body.get("output_config")
+    return Request(
+        body["system"],
+        body["messages"][0]["content"],
+        body["max_tokens"],
+        offline=str,
+        schema=form["format"]["schema"] if form else None,
     )
 
 

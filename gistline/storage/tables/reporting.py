@@ -19,7 +19,8 @@ from gistline.storage.tables.inspection import FindingRow
 class ReportWindow(Base):
     """A stretch of time of one line that gets one report; a job like a frame, with lease and token.
 
-    ``plan`` is what its prompts were first packed by, so that a later attempt packs the same ones.
+    ``plan`` is what its prompts were first packed by, so that a later attempt packs the same ones. The findings of a
+    ``deferred`` one wait for a later window's report; ``told_with`` is that window, from its claim on.
     """
 
     __tablename__ = "report_windows"
@@ -28,6 +29,7 @@ class ReportWindow(Base):
         Index(None, "lease_until", postgresql_where=text("state = 'running'")),
         Index(None, "line", "starts_at"),
         Index(None, "starts_at", "id"),
+        Index("ix_report_windows_waiting", "line", postgresql_where=text("deferred AND told_with IS NULL")),
         CheckConstraint("ends_at > starts_at", name="ends_after_start"),
         CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="running_has_lease"),
     )
@@ -37,6 +39,8 @@ class ReportWindow(Base):
     starts_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     plan: Mapped[dict[str, Any] | None]
+    deferred: Mapped[bool] = mapped_column(server_default=text("false"))
+    told_with: Mapped[UUID | None] = mapped_column(ForeignKey("report_windows.id"), index=True)
     state: Mapped[WindowState] = mapped_column(server_default=WindowState.PENDING.value)
     attempts: Mapped[int] = mapped_column(server_default="0")
     token: Mapped[UUID | None]
@@ -66,6 +70,7 @@ class ReportRow(Base):
 
     ``levels`` are the dollars, as decimal texts, that the same report would have cost in plainer forms.
     ``evidence`` has an object for every number and name of the body, in order: what it was traced to.
+    ``findings`` is how many have their place in it, which the database holds it to when it is committed.
     """
 
     __tablename__ = "reports"
@@ -78,6 +83,7 @@ class ReportRow(Base):
     body: Mapped[str]
     evidence: Mapped[list[Any]] = mapped_column(JSONB(), server_default=text("'[]'"))
     totals: Mapped[dict[str, Any]]
+    findings: Mapped[int]
     token_budget: Mapped[int]
     prompt_tokens: Mapped[int]
     prompt_ceiling_tokens: Mapped[int]
