@@ -28,6 +28,7 @@ from workers.tasks import add_detect_tasks, add_report_tasks, add_upkeep_tasks
 from workers.upkeep import (
     Alive,
     Watch,
+    alarm_duties,
     detect_duties,
     join_fleet,
     life_duties,
@@ -83,7 +84,10 @@ def run_report(settings: Settings) -> int:
         app = create_celery(settings, Fleet.REPORT)
         add_report_tasks(app, runtime)
         add_upkeep_tasks(app, runtime)
-        watches = [Watch(report_duties(runtime), runtime.reactions)]
+        watches = [
+            Watch(report_duties(runtime), runtime.reactions),
+            Watch(alarm_duties(runtime), runtime.reactions),
+        ]
         concurrency = settings.fleet.report_concurrency
         watch_over(health, runtime, watches[0])
         return _serve(app, Fleet.REPORT, runtime, watches, pool="threads", concurrency=concurrency)

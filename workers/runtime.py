@@ -17,6 +17,7 @@ from uuid import UUID
 from gistline.detection.detector import open_model
 from gistline.dispatch import CelerySender, Dispatcher
 from gistline.errors import EngineUnavailable
+from gistline.flows.alarm_outputs import Outputs
 from gistline.flows.inspect_frames import inspect_frames
 from gistline.flows.measure_passport import MeasuringTools, OpenModel
 from gistline.flows.report_tools import ReportTools, open_report_tools
@@ -130,6 +131,7 @@ class ReportRuntime:
     dispatcher: Dispatcher
     store: FrameStore
     tools: ReportTools
+    outputs: Outputs
     metrics_address: str = ""
 
     @property
@@ -199,7 +201,9 @@ def report_runtime(settings: Settings) -> Iterator[ReportRuntime]:
         sessions, dispatcher, store = _open_shared(settings, stack)
         tools = open_report_tools(settings, sessions)
         stack.callback(tools.writer.close)
-        yield ReportRuntime(settings, sessions, dispatcher, store, tools)
+        outputs = Outputs(settings)
+        stack.callback(outputs.close)
+        yield ReportRuntime(settings, sessions, dispatcher, store, tools, outputs)
 
 
 def _open_shared(settings: Settings, stack: ExitStack) -> tuple[Sessions, Dispatcher, FrameStore]:

@@ -22,6 +22,8 @@ from gistline.dispatch import QUEUE_OF, TaskName, sender_app, waiting
 from gistline.errors import StorageUnavailable
 from gistline.flows.close_windows import close_windows
 from gistline.flows.keep_partitions import make_partitions
+from gistline.flows.deliver_alarms import deliver_alarms
+from gistline.flows.evaluate_alarms import evaluate_alarms
 from gistline.flows.sweep import sweep
 from gistline.settings import Settings
 from gistline.storage.drains import forget_drain, is_asked_to_leave
@@ -205,6 +207,16 @@ def _partitions(sessions: Sessions, settings: Settings) -> Duty:
         make_partitions(sessions, settings.frames)
 
     return Duty(PARTITIONS_S, make)
+
+
+def alarm_duties(runtime: ReportRuntime) -> list[Duty]:
+    """Rules, and their notices; apart from the others, since a receiver may be slow."""
+    every_s = runtime.settings.alarms.evaluate_s
+
+    def deliver() -> bool:
+        return deliver_alarms(runtime.sessions, runtime.outputs, runtime.settings.alarms, stopping=is_stopping) > 0
+
+    return [Duty(every_s, lambda: evaluate_alarms(runtime.sessions).more), Duty(every_s, deliver)]
 
 
 class BoundedScheduler(Scheduler):  # type: ignore[misc]

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, Entry] = {
     "bench": Entry("gistline.cli.bench", "Latency and throughput of detectors, side by side."),
     "drain": Entry("gistline.cli.drain", "Take workers out: they finish what they hold, give back the rest and leave."),
     "stages": Entry("gistline.cli.stages", "Where the time of the last batches went: queue, decode, engine, commit."),
+    "alarms": Entry("gistline.cli.alarms", "Alarm rules, alarms and their deliveries: webhook, MQTT, e-mail, log."),
     "gate": Entry("gistline.cli.gate", "An example of a sorting gate: what it would do with each part."),
     "metrics": Entry("gistline.cli.metrics", "Serve what the database knows of the fleet to Prometheus."),
     "health": Entry("gistline.cli.health", "Is a process of this machine ready? An exit code for container engines."),

@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql import Select
 
 from gistline.domain import DeadLetterKind, Detection, FrameState, Verdict, VerdictKind
+from gistline.storage.alarm_inbox import tell_rules
 from gistline.storage.arrays import among, unnested, within
 from gistline.storage.dead_letters import NewLetter, write_letters
 from gistline.storage.findings import Measure, NewFinding, NewVerdict, save_findings, save_verdicts
@@ -155,6 +156,7 @@ def finish(session: Session, outcomes: Iterable[Outcome], *, token: UUID | None,
     save_findings(
         session, [NewFinding(one.frame_id, seen, rank) for one in ours for seen, rank in one.findings], measure
     )
+    tell_rules(session, [one.frame_id for one in ours])
     return {one.frame_id for one in ours}
 
 

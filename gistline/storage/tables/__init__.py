@@ -5,7 +5,15 @@ made from the enum: adding one is then a plain migration.
 """
 
 from gistline.storage.tables.access import ApiKey, AuditRow, PersonRow, ProgramRow, SessionRow, SignInAttempt
-from gistline.storage.tables.acting import GateChannelRow, GateVerdictRow
+from gistline.storage.tables.acting import (
+    AlarmDeliveryRow,
+    AlarmInboxRow,
+    AlarmRow,
+    AlarmRuleRow,
+    AlarmStateRow,
+    GateChannelRow,
+    GateVerdictRow,
+)
 from gistline.storage.tables.base import AttemptState, Base, ServingAction, WindowState
 from gistline.storage.tables.feedback import FeedbackRow
 from gistline.storage.tables.inspection import Camera, EngineRow, FindingRow, FrameKey, FrameRow, VerdictRow
@@ -15,6 +23,11 @@ from gistline.storage.tables.serving import ModelRow, PassportRow, ServingRow, W
 from gistline.storage.tables.tokens import TokenCount, TokenDrift, TokenSample
 
 __all__ = [
+    "AlarmDeliveryRow",
+    "AlarmInboxRow",
+    "AlarmRow",
+    "AlarmRuleRow",
+    "AlarmStateRow",
     "ApiKey",
     "AttemptState",
     "AuditRow",

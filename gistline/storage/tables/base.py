@@ -26,7 +26,7 @@ from gistline.domain import (
     Role,
     VerdictKind,
 )
-from gistline.domain_acting import VerdictSource
+from gistline.domain_acting import AlarmSeverity, AlarmState, DeliveryState, VerdictSource
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -86,6 +86,9 @@ class Base(DeclarativeBase):
         FrameState: _enum(FrameState, "state"),
         VerdictKind: _enum(VerdictKind, "kind"),
         VerdictSource: _enum(VerdictSource, "source"),
+        AlarmSeverity: _enum(AlarmSeverity, "severity"),
+        AlarmState: _enum(AlarmState, "state"),
+        DeliveryState: _enum(DeliveryState, "state"),
         Placement: _enum(Placement, "placement"),
         WindowState: _enum(WindowState, "state"),
         AttemptState: _enum(AttemptState, "state"),
