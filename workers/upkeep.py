@@ -21,9 +21,9 @@ from celery.beat import Scheduler, Service
 from gistline.dispatch import QUEUE_OF, TaskName, sender_app, waiting
 from gistline.errors import StorageUnavailable
 from gistline.flows.close_windows import close_windows
-from gistline.flows.keep_partitions import make_partitions
 from gistline.flows.deliver_alarms import deliver_alarms
 from gistline.flows.evaluate_alarms import evaluate_alarms
+from gistline.flows.keep_partitions import make_partitions
 from gistline.flows.sweep import sweep
 from gistline.settings import Settings
 from gistline.storage.drains import forget_drain, is_asked_to_leave

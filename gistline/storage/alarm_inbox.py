@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, any_, bindparam, delete, exists, select
+from sqlalchemy import ARRAY, Uuid, bindparam, delete, exists, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from gistline.domain_acting import FRAME_KINDS, EndedFrame
-from gistline.storage.arrays import uuids
+from gistline.storage.arrays import among
 from gistline.storage.tables import AlarmInboxRow, AlarmRuleRow, Camera, FindingRow, FrameRow, VerdictRow
 
 ROUND: Final = 64
@@ -45,7 +45,7 @@ def _load(session: Session, ids: Iterable[UUID]) -> list[EndedFrame]:
     if not wanted:
         return []
     found: dict[UUID, list[tuple[str, float, int, tuple[float, float]]]] = {}
-    rows = select(FindingRow).where(FindingRow.frame_id == any_(uuids(wanted))).order_by(FindingRow.confidence.desc())
+    rows = select(FindingRow).where(among(FindingRow.frame_id, wanted)).order_by(FindingRow.confidence.desc())
     for row in session.scalars(rows):
         centre = (row.x + row.w / 2, row.y + row.h / 2)
         found.setdefault(row.frame_id, []).append((row.label, row.confidence, row.severity, centre))
@@ -53,7 +53,7 @@ def _load(session: Session, ids: Iterable[UUID]) -> list[EndedFrame]:
         select(FrameRow, Camera.name, VerdictRow.kind, VerdictRow.reason)
         .join(Camera, Camera.id == FrameRow.camera_id)
         .join(VerdictRow, VerdictRow.frame_id == FrameRow.id)
-        .where(FrameRow.id == any_(uuids(wanted)), FrameRow.finished_at.is_not(None))
+        .where(among(FrameRow.id, wanted), FrameRow.finished_at.is_not(None))
         .order_by(FrameRow.finished_at, FrameRow.captured_at)
     )
     return [

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from gistline.domain_acting import GateDecision, GateVerdict, VerdictSource
 from gistline.settings_acting import VerdictChannelSettings
-from gistline.storage.arrays import unnested, uuids
+from gistline.storage.arrays import among, unnested, uuids
 from gistline.storage.tables import Camera, FrameRow, GateChannelRow, GateVerdictRow
 
 AWAITED: Final = text("gate_verdicts.kind IS NULL")
@@ -46,7 +46,7 @@ def await_verdicts(session: Session, frame_ids: Iterable[UUID], settings: Verdic
         "due_at": FrameRow.accepted_at + func.make_interval(0, 0, 0, 0, 0, 0, deadline / 1000.0),
     }
     frames = select(*columns.values()).join(Camera, Camera.id == FrameRow.camera_id)
-    frames = frames.where(FrameRow.id == any_(uuids(frame_ids)))
+    frames = frames.where(among(FrameRow.id, frame_ids))
     new = insert(GateVerdictRow).from_select(list(columns), frames)
     session.execute(new.on_conflict_do_nothing())
 
