@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0010_alarms"
-down_revision = "0009_partitions"
+revision = "0011_alarms"
+down_revision = "0010_feedback"
 branch_labels = None
 depends_on = None
 
