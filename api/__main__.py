@@ -1,13 +1,18 @@
-"""``python -m api``: serve HTTP until SIGTERM or Ctrl-C; requests in flight are finished first."""
+"""``python -m api``: serve HTTP until SIGTERM or Ctrl-C; requests in flight are finished first.
+
+With ``api.processes`` above one this process only listens and keeps that many children serving.
+"""
 
 from __future__ import annotations
 
 import socket
 import sys
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 
+from api import processes
 from api.app import create_app
 from api.protocol import MAX_HEAD_BYTES, ProblemProtocol
 from gistline.errors import GistlineError
@@ -40,18 +45,27 @@ def main() -> int:
     try:
         settings = load_settings()
         set_up_logging(settings.log, service="api", secrets=secrets_of(settings))
-        _check(settings)
-        return _serve(settings)
+        place = processes.place_of(sys.argv[1:])
+        if place is None:
+            _check(settings)
+            if settings.api.processes > 1:
+                return processes.herd(processes.listen(settings.api), settings.api.processes)
+        return _serve(settings, place)
     except GistlineError as error:
         sys.stderr.write(f"{error.title}: {error}\n")
         return 2
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: Settings, child: processes.Place | None) -> int:
     server = Server(config(settings, create_app(settings)))
     exposed = Exposed(metrics.REGISTRY, Health(ready=lambda: server.started))
-    with listening(settings.metrics, Place.API, exposed):
-        server.run()
+    # the first has the API's own port for metrics, the others take those of workers
+    with listening(settings.metrics, Place.API if child is None or child.number == 1 else Place.WORKER, exposed):
+        if child is None:
+            server.run()
+        else:
+            processes.when_orphaned(child.lifeline, partial(setattr, server, "should_exit", True))
+            server.run([socket.socket(fileno=child.listener)])
     return 0 if server.started else 1
 
 

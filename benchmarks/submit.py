@@ -1,5 +1,6 @@
-"""How many frames a second one API process accepts: ``python -m benchmarks.submit [--seconds 5] [--clients 4]``.
+"""How many frames a second an API accepts: ``python -m benchmarks.submit [--seconds 5] [--clients 4]``.
 
+One process and as many as there are cores take turns, with fsync and without, with batches of 16 and single images.
 Starts PostgreSQL (fsync on) and ``python -m api`` in a temporary folder and posts grey 640-pixel boards, every one
 with bytes of its own. The cases take turns, so that a busy machine slows all of them; read the ratios.
 """
@@ -29,7 +30,6 @@ from pydantic import SecretStr
 from gistline.embedded.postgres import postgres
 from gistline.flows.add_camera import add_camera
 from gistline.settings import DatabaseSettings
-from gistline.settings_frames import FrameSettings
 from gistline.simulator.boards import encode_jpeg, render_board
 from gistline.storage import migrate
 from gistline.storage.session import close_database, open_database
@@ -42,14 +42,15 @@ TAIL = f"--{BOUNDARY}--\r\n".encode()
 
 @dataclass(frozen=True)
 class Case:
-    """Images in a request, and whether the API syncs them."""
+    """Images in a request, whether the API syncs them, and how many processes it has."""
 
     batch: int
     fsync: bool
+    processes: int = 1
 
     @property
     def name(self) -> str:
-        return f"batches of {self.batch:2d}, fsync {'on' if self.fsync else 'off'}"
+        return f"batches of {self.batch:2d}, fsync {'on, ' if self.fsync else 'off,'} {self.processes} processes"
 
 
 @dataclass
@@ -103,8 +104,8 @@ class Target:
         tally.api_cpu_s += self._cpu_s() - cpu
 
     def _cpu_s(self) -> float:
-        used = self.process.cpu_times()
-        return float(used.user + used.system)
+        used = [one.cpu_times() for one in (self.process, *self.process.children())]
+        return float(sum(one.user + one.system for one in used))
 
     def _post(self, case: Case, boards: Boards, deadline: float, tally: Tally) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -124,14 +125,15 @@ class Target:
 
 
 @contextmanager
-def api(url: str, folder: Path, key: str, *, fsync: bool) -> Iterator[Target]:
-    """One API process."""
+def api(url: str, folder: Path, key: str, case: Case) -> Iterator[Target]:
+    """One API."""
     environment = os.environ | {
         "GISTLINE_DATABASE__URL": url,
         "GISTLINE_REDIS__URL": "redis://127.0.0.1:9/0",
         "GISTLINE_DATA_DIR": str(folder),
         "GISTLINE_API__PORT": "0",
-        "GISTLINE_FRAMES__FSYNC": str(fsync),
+        "GISTLINE_FRAMES__FSYNC": str(case.fsync),
+        "GISTLINE_API__PROCESSES": str(case.processes),
     }
     command = [sys.executable, "-m", "api"]
     with subprocess.Popen(
@@ -165,7 +167,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=4, help="connections at once")
     given = parser.parse_args()
     boards = Boards(32)
-    cases = [Case(16, fsync=True), Case(16, fsync=False), Case(1, fsync=True), Case(1, fsync=False)]
+    several = max(2, os.cpu_count() or 1)
+    cases = [Case(batch, fsync, count) for batch in (16, 1) for fsync in (True, False) for count in (1, several)]
     tallies = {case: Tally() for case in cases}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -174,12 +177,12 @@ def main() -> None:
         sessions = open_database(DatabaseSettings(url=SecretStr(url)))
         _, key = add_camera(sessions, "benchmark", "benchmark")
         close_database(sessions)
-        targets = {
-            fsync: stack.enter_context(api(url, folder / f"data-{fsync}", key, fsync=fsync))
-            for fsync in (FrameSettings().fsync, not FrameSettings().fsync)
-        }
+        targets: dict[tuple[bool, int], Target] = {}
+        for case in cases[: len(cases) // 2]:
+            place = folder / f"data-{case.fsync}-{case.processes}"
+            targets[case.fsync, case.processes] = stack.enter_context(api(url, place, key, case))
         for case in cases * given.seconds:
-            targets[case.fsync].play(case, boards, given.clients, tallies[case])
+            targets[case.fsync, case.processes].play(case, boards, given.clients, tallies[case])
         report(tallies, boards, given.clients)
 
 

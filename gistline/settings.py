@@ -189,6 +189,7 @@ class ApiSettings(Section):
 
     host: str = knob("127.0.0.1", "Address that the API listens on.")
     port: int = knob(8080, "Port that the API listens on; 0 takes a free one.", ge=0, le=65_535)
+    processes: int = knob(1, "Processes that serve the port; about one a core that the API may take.", ge=1, le=64)
     max_images: int = knob(64, "Most images in one request.", unit="images", ge=1, le=1_000)
     max_request_bytes: int = knob(200_000_000, "Largest request body.", unit="bytes", ge=10_000, le=2_000_000_000)
     receive_timeout_s: float = knob(60.0, "Longest that one request body may take to arrive.", unit="s", ge=1, le=3_600)

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PROBES = "probes"
 _S3_UPLOADS = 8
+_SYNCERS = 8
 _S3_TIMEOUT = timedelta(seconds=20)
 
 
@@ -154,6 +155,7 @@ class LocalFrames(_Objects):
         self._root = root
         self._fsync = fsync
         self._synced: set[Path] = set()
+        self._syncers = ThreadPoolExecutor(_SYNCERS, "sync")
 
     def put(self, sha256: str, data: bytes) -> None:
         """Write and sync."""
@@ -182,19 +184,21 @@ class LocalFrames(_Objects):
                 obstore.put(self._objects, key, data)
 
     def _sync(self, files: list[Path]) -> None:
-        for file in files:
-            _fsync(file)
-        for folder in {file.parent for file in files}:
-            _fsync(folder)
-            self._sync_ancestors(folder)
+        """The files first, then the folders of their names. Several at once: the disk then flushes once for many."""
+        self._each(_fsync, files)
+        folders = {file.parent for file in files}
+        new = folders - self._synced
+        self._each(_fsync, folders | {folder.parent for folder in new})
+        if new:  # a new folder's own name must last too; once is enough, since folders are never removed
+            self._each(_fsync, [self._root, self._root.parent])
+            self._synced |= new
 
-    def _sync_ancestors(self, folder: Path) -> None:
-        """A new folder's own name must last too; once is enough, since folders are never removed."""
-        if folder in self._synced:
+    def _each(self, act: Callable[[Path], None], paths: Collection[Path]) -> None:
+        if len(paths) == 1:
+            act(*paths)
             return
-        for ancestor in (folder.parent, self._root, self._root.parent):
-            _fsync(ancestor)
-        self._synced.add(folder)
+        for done in [self._syncers.submit(act, path) for path in paths]:
+            done.result()
 
 
 class S3Frames(_Objects):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,16 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
+import psutil
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from gistline.settings import RedisSettings, Settings
+from gistline.settings import ApiSettings, RedisSettings, Settings
 from gistline.settings_report import as_environment
 from gistline.storage import migrate
 from gistline.storage.session import transaction
 from tests.support import images
-from tests.support.api import RunningApi, serving, settings_for
+from tests.support.api import NO_TLS, RunningApi, serving, settings_for
+from tests.support.processes import wait_until
 
 DATA = images.frame(1)
 
@@ -133,6 +136,49 @@ def test_a_stopping_process_finishes_what_it_began(database_url: str, redis_url:
             assert camera.post("/v1/frames", content=slowly()).status_code == 202
         _, errors = run.communicate(timeout=20)
     assert "Traceback" not in errors
+
+
+def test_several_processes_serve_one_port(database_url: str, redis_url: str, clean_settings: Path) -> None:
+    settings = settings_for(database_url, clean_settings, api=ApiSettings(port=0, processes=2))
+    settings = settings.model_copy(update={"redis": RedisSettings(url=SecretStr(redis_url))})
+    with serving(settings_for(database_url, clean_settings)) as helper:
+        key = helper.key
+
+    def send(camera: httpx2.Client, number: int) -> int:
+        return camera.post("/v1/frames", content=images.frame(number)).status_code
+
+    with process(settings) as run:
+        assert run.stdout is not None
+        parent = psutil.Process(run.pid)
+        url = run.stdout.readline().rpartition(" ")[2].strip()
+        wait_until(lambda: len(parent.children()) == 2, "both have been started")
+        dying, left = parent.children()
+        headers = {"Authorization": f"Bearer {key}"}
+        with httpx2.Client(base_url=url, headers=headers, timeout=20.0, verify=NO_TLS) as camera:
+            assert send(camera, 1) == 202
+        dying.kill()
+        dying.wait()
+        with httpx2.Client(base_url=url, headers=headers, timeout=20.0, verify=NO_TLS) as camera:
+            assert send(camera, 2) == 202
+        wait_until(lambda: len(parent.children()) == 2, "another was started in its place")
+        children = parent.children()
+        assert left in children
+        assert dying not in children
+        run.kill()
+        _, alive = psutil.wait_procs(children, timeout=15)
+        assert alive == [], "children end with their parent"
+
+
+def test_a_taken_port_is_refused_by_the_parent(database_url: str, clean_settings: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = settings_for(database_url, clean_settings, api=ApiSettings(port=port, processes=2))
+        with process(settings) as run:
+            _, errors = run.communicate(timeout=30)
+    assert run.returncode == 2
+    assert f"127.0.0.1:{port} cannot be listened on" in errors
 
 
 def test_a_wrong_setting_ends_the_start_with_its_cure(clean_settings: Path) -> None:
