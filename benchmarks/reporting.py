@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from genai_prices import Usage, calc_price
+
 from benchmarks.packing import window
 from benchmarks.text_forms import as_csv, as_toon
 from gistline.costs.images import Words, cheapest_plan
@@ -36,6 +38,7 @@ FRAMES, FINDINGS = 1_000, 2_000
 BUDGET = ReportSettings().token_budget
 UNLIMITED = 1_000_000_000
 AT = datetime(2026, 11, 23, tzinfo=UTC)
+PICTURES = (("openai", "gpt-4o", 1_105), ("anthropic", "claude-sonnet-4-6", 1_560), ("anthropic", MODELS[1], 2_691))
 SENTENCE = "发现两处缺陷，左侧区域存在长度约45像素的划痕，右下角零件缺失。"
 
 Form = Callable[[WindowData, list[Finding]], str]
@@ -126,11 +129,19 @@ def _article(counter: TokenCounter) -> None:
     text, opening, written = counter.estimate(SENTENCE), counter.estimate(instructions()), 250
     _say(f"\nThe article's sentence ({text} tokens) for one 1920 x 1080 frame")
     _say(f"(a whole call: {opening} tokens of instructions and the picture or the sentence in, {written} out)\n")
-    _row("picture", "tokens", "text alone", "whole call, output 5 x as dear")
-    _row(*["---"] * 4)
-    for name, picture in (("GPT-4o's rule", 1_105), ("Claude up to 4.6", 1_560), ("Claude since 4.7", 2_691)):
-        call = 1 - (opening + text + 5 * written) / (opening + picture + 5 * written)
-        _row(name, f"{picture:,}", f"{1 - text / picture:.1%}", f"{call:.1%}")
+    _row(
+        "picture", "tokens", "the text alone saves", "a whole call saves", "1,000 calls with pictures", "with sentences"
+    )
+    _row(*["---"] * 6)
+    for provider, model, picture in PICTURES:
+        shown, told = (1_000 * _call(provider, model, opening + tokens, written) for tokens in (picture, text))
+        shares = f"{1 - text / picture:.1%}", f"{1 - told / shown:.1%}"
+        _row(model, f"{picture:,}", *shares, f"${shown:.2f}", f"${told:.2f}")
+
+
+def _call(provider: str, model: str, asked: int, written: int) -> Decimal:
+    usage = Usage(input_tokens=asked, output_tokens=written)
+    return calc_price(usage, model, provider_id=provider, genai_request_timestamp=AT).total_price
 
 
 def _row(*cells: str) -> None:
