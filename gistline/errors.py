@@ -6,6 +6,8 @@ one handler at each door serves them all.
 
 from __future__ import annotations
 
+from datetime import datetime
+from decimal import Decimal
 from typing import ClassVar
 
 
@@ -159,6 +161,23 @@ class BudgetTooSmall(GistlineError):
     """Not even the totals of a window fit into its token budget."""
 
     title = "Token budget too small"
+
+
+class BudgetExhausted(GistlineError):
+    """A budget in dollars has not enough left for a call; nothing was sent.
+
+    ``runs_at`` (timezone-aware) is when the budget's next period begins, None where what others hold may come back
+    sooner. ``room_usd`` is what the call might cost at most to be let through now.
+    """
+
+    status_code = 429
+    retryable = True
+    title = "Budget exhausted"
+
+    def __init__(self, message: str, *, cure: str = "", room_usd: Decimal, runs_at: datetime | None) -> None:
+        super().__init__(message, cure=cure)
+        self.room_usd = room_usd
+        self.runs_at = runs_at
 
 
 class WriterFailed(GistlineError):

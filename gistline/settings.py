@@ -219,6 +219,10 @@ class PressureSettings(Section):
     )
 
 
+LEAST_TOKEN_BUDGET = 200
+"""Tokens below which not even the instructions fit."""
+
+
 class ReportSettings(WordsSettings):
     """Windows, budgets and the writer."""
 
@@ -228,7 +232,7 @@ class ReportSettings(WordsSettings):
         6_000,
         "Most input tokens that a window's calls may take together: an upper bound, not an estimate.",
         unit="tokens",
-        ge=200,
+        ge=LEAST_TOKEN_BUDGET,
         le=90_000,
     )
     max_output_tokens: int = knob(1_500, "Most tokens that one answer may take.", unit="tokens", ge=50, le=20_000)
@@ -243,6 +247,14 @@ class ReportSettings(WordsSettings):
         300.0, "A report not written within this is given to another worker.", unit="s", ge=10, le=3600
     )
     retry_backoff_s: float = knob(5.0, "Wait before the second attempt; doubles each time.", unit="s", ge=0, le=3600)
+    over_budget: Literal["wait", "smaller", "offline"] = knob(
+        "wait",
+        "A report that a budget in dollars refuses: wait for the money, take a smaller prompt that what is left pays "
+        "for (or wait), or be written by rule (offline).",
+    )
+    budget_recheck_s: float = knob(
+        60.0, "A report that waits for money held by others asks again after this.", unit="s", ge=1, le=3600
+    )
     ring_again_s: float = knob(30.0, "A window due this long without a bell is rung again.", unit="s", ge=1, le=3600)
 
 

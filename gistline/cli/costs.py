@@ -10,14 +10,20 @@ from typing import Any
 
 import click
 
+from gistline.cli.amounts import exact
+from gistline.cli.budgets import budget_dict, budget_table
 from gistline.cli.costs_savings import show_savings
 from gistline.cli.database import database
 from gistline.cli.lazy import Entry, LazyGroup
 from gistline.cli.output import console, print_json
+from gistline.storage.budget_book import OpenHold, open_holds
+from gistline.storage.budgets import BudgetState, budget_states
 from gistline.storage.dashboards import CostRow, Costs, cost_rows, total_costs
 from gistline.storage.session import transaction
+from gistline.storage.tables import AttemptState
 
 COMMANDS = {
+    "holds": Entry("gistline.cli.costs_holds", "Attempts that may have cost something: list, settle, release."),
     "reprice": Entry("gistline.cli.costs_reprice", "What a time would have cost with another model."),
 }
 
@@ -31,7 +37,7 @@ def command(context: click.Context, /, *, days: int, savings: bool, as_json: boo
     """What the reports cost by day (UTC), model and line, beside the cheapest way to send the same frames as images.
 
     Billed is real money; simulated is what the offline writer's calls would have cost. The saving is the image plan
-    less both.
+    less both. Below stand the budgets with what they have spent and hold.
     """
     if context.invoked_subcommand is not None:
         return
@@ -41,17 +47,21 @@ def command(context: click.Context, /, *, days: int, savings: bool, as_json: boo
         with database(context) as opened, transaction(opened.sessions) as session:
             show_savings(session, since, as_json=as_json)
         return
-    rows = _read(context, since)
+    with database(context) as opened, transaction(opened.sessions) as session:
+        rows = cost_rows(session, since=since)
+        budgets, held = budget_states(session), open_holds(session)
     if as_json:
-        total = _as_dict(total_costs(rows))
-        print_json({"rows": [_row_dict(row) for row in rows], "total": total})
+        print_json(
+            {
+                "rows": [_row_dict(row) for row in rows],
+                "total": _as_dict(total_costs(rows)),
+                "budgets": [budget_dict(state) for state in budgets],
+                "held_usd": exact(sum((hold.usd for hold in held), Decimal(0))),
+            }
+        )
     else:
         _print_text(rows)
-
-
-def _read(context: click.Context, since: datetime) -> list[CostRow]:
-    with database(context) as opened, transaction(opened.sessions) as session:
-        return cost_rows(session, since=since)
+        _print_budgets(budgets, held)
 
 
 def _row_dict(row: CostRow) -> dict[str, Any]:
@@ -63,14 +73,6 @@ def _as_dict(costs: Costs) -> dict[str, Any]:
     return {name: exact(value) for name, value in {**values, "saving_usd": costs.saving_usd}.items()}
 
 
-def exact(value: int | Decimal) -> int | str:
-    """A count as it is, an amount as plain decimal text without trailing zeros: never rounded."""
-    if isinstance(value, int):
-        return value
-    text = f"{value:f}"
-    return text.rstrip("0").rstrip(".") or "0" if "." in text else text
-
-
 def _print_text(rows: Sequence[CostRow]) -> None:
     if not rows:
         console().print("No report windows in this time.")
@@ -78,6 +80,20 @@ def _print_text(rows: Sequence[CostRow]) -> None:
     for row in rows:
         _print_block(f"{row.day} {row.line} {row.model}", row.costs)
     _print_block("All", total_costs(list(rows)))
+
+
+def _print_budgets(budgets: list[BudgetState], held: Sequence[OpenHold]) -> None:
+    shown = console()
+    if budgets:
+        shown.print(budget_table(budgets))
+    unknown = [hold for hold in held if hold.state is AttemptState.UNKNOWN]
+    if unknown:
+        usd = exact(sum((hold.usd for hold in unknown), Decimal(0)))
+        shown.print(
+            f"Up to ${usd} is held for {len(unknown)} attempts without an answer: 'gistline costs holds list'.",
+            style="yellow",
+            markup=False,
+        )
 
 
 def _print_block(title: str, costs: Costs) -> None:

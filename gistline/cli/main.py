@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Entry] = {
     "reports": Entry("gistline.cli.reports", "Written reports, and what each is based on."),
     "costs": Entry("gistline.cli.costs", "What the reports cost, beside what sending the images would have."),
     "twin": Entry("gistline.cli.twin", "A local twin of the Messages API: rehearse without a key, with faults."),
+    "budgets": Entry("gistline.cli.budgets", "Ceilings in dollars, by site, line or camera and by day or month."),
     "settings": Entry("gistline.cli.settings_cmd", "Every setting: value, origin, bounds, meaning."),
     "db": Entry("gistline.cli.db", "Bring the database's tables to this version."),
     "doctor": Entry("gistline.cli.doctor", "What this machine has, what is missing, and the cure."),

@@ -11,7 +11,7 @@ import click
 from rich.markdown import Markdown
 from sqlalchemy.orm import Session
 
-from gistline.cli.costs import exact
+from gistline.cli.amounts import exact
 from gistline.cli.database import database
 from gistline.cli.output import console, print_json
 from gistline.storage.reports import ListedWindow, ReportDetail, list_windows, read_report

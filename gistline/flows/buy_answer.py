@@ -1,21 +1,27 @@
-"""Buy one answer of the LLM for a window: ledger row, request, what it came to; never twice.
+"""Buy one answer of the LLM for a window: hold, ledger row, request, what it came to; never twice.
 
 A window needs one call or several (its report; parts and what joins them; a repair). Each is found again by its name:
 a paid answer is handed out for ever after, whoever asks. The ledger row is committed before a byte leaves, and what
-the attempt came to is committed before anything reads the answer.
+the attempt came to is committed before anything reads the answer. With the row, the dearest price that the attempt can
+come to is held of every budget that applies; the hold ends when the attempt's end is known, and not before.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 
+from sqlalchemy.orm import Session
+
+from gistline.costs.ceiling import dearest
 from gistline.costs.pricing import price_usage, price_vector
 from gistline.errors import LeaseLost
 from gistline.flows.report_tools import ReportTools
 from gistline.reports.answer import Attempt
 from gistline.reports.request import Request
-from gistline.storage import ledger, windows
+from gistline.reports.tokens import ceiling, schema_ceiling
+from gistline.storage import budgets, ledger, windows
 from gistline.storage.session import transaction
 from gistline.storage.tables import AttemptState
 
@@ -40,38 +46,58 @@ def buy_answer(call: Call, tools: ReportTools) -> str:
 
     Raises:
         LeaseLost: another worker has the window by now; nothing was sent.
+        BudgetExhausted: a budget has too little left; nothing was sent. ``runs_at`` says when it may run.
         WriterFailed: no message came back; the ledger says what the attempt came to. ``retryable`` and
             ``retry_after_s`` say whether and when the window should be put back for another.
         SettingsError: the model has no price; nothing was sent.
 
     """
-    writer, at = tools.writer, datetime.now(UTC)
-    prices = price_vector(writer.model, at=at)  # refuse before the money is gone, not after
+    at = datetime.now(UTC)
+    price_vector(tools.writer.model, at=at)  # refuse before the money is gone, not after
     with transaction(tools.sessions) as session:
+        budgets.enter(session)
         if not windows.renew_lease(session, call.window, lease_s=tools.lease_s):
             raise LeaseLost("Another worker has this window.", window_id=call.window.window_id)
-        body_sha256 = call.request.sha256
         stored = ledger.paid_answer(
-            session, call.window.window_id, call.name, body_sha256=body_sha256 if call.exact else None
+            session, call.window.window_id, call.name, body_sha256=call.request.sha256 if call.exact else None
         )
         if stored is not None:
             return stored
-        new = ledger.NewAttempt(
-            window_id=call.window.window_id,
-            call=call.name,
-            writer=writer.name,
-            model=writer.model,
-            simulated=writer.simulated,
-            body_sha256=body_sha256,
-            price=prices,
-        )
-        attempt_id = ledger.open_attempt(session, new)
+        attempt_id = ledger.open_attempt(session, _attempt(session, call, tools, at))
 
     def book(attempt: Attempt) -> None:
         with transaction(tools.sessions) as session:
-            ledger.settle_attempt(session, attempt_id, _settlement(attempt, writer.model, at))
+            ledger.settle_attempt(session, attempt_id, _settlement(attempt, tools.writer.model, at))
 
-    return writer.write(call.request, book=book)
+    return tools.writer.write(call.request, book=book)
+
+
+def most_usd(request: Request, model: str, at: datetime) -> Decimal:
+    """The dearest that a request can come to, by its bytes and its limit of output."""
+    return dearest(model, input_tokens=most_input_tokens(request), output_tokens=request.max_tokens, at=at)
+
+
+def most_input_tokens(request: Request) -> int:
+    """The most input tokens that a request can count, by its bytes: no count that was learned or asked for bounds money."""
+    return (ceiling if request.schema is None else schema_ceiling)(request.text)
+
+
+def _attempt(session: Session, call: Call, tools: ReportTools, at: datetime) -> ledger.NewAttempt:
+    """What nobody is billed for is not held against any budget."""
+    writer, purchase = tools.writer, None
+    if not writer.simulated:
+        cameras = windows.findings_by_camera(session, call.window.window_id)
+        purchase = budgets.Purchase(call.window.line, cameras, most_usd(call.request, writer.model, at))
+    return ledger.NewAttempt(
+        window_id=call.window.window_id,
+        call=call.name,
+        writer=writer.name,
+        model=writer.model,
+        simulated=writer.simulated,
+        body_sha256=call.request.sha256,
+        price=price_vector(writer.model, at=at),
+        purchase=purchase,
+    )
 
 
 def _settlement(attempt: Attempt, model: str, at: datetime) -> ledger.Settlement:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from gistline.dispatch import Dispatcher
 from gistline.domain import WindowId
 from gistline.settings import ReportSettings
-from gistline.storage import windows
+from gistline.storage import ledger, windows
 from gistline.storage.session import Sessions, transaction
 
 
@@ -108,6 +108,7 @@ def _ring(
 ) -> ClosedWindows:
     with transaction(sessions) as session:
         given_up = windows.give_up_windows(session, max_attempts=settings.max_attempts)
+        ledger.abandon_lost(session)
         due = windows.windows_to_ring(session, ring_again_s=settings.ring_again_s)
     if due:
         dispatcher.ring_report(due)

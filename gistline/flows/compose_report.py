@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gistline.domain import Language, Placement
-from gistline.errors import AnswerDeclined, AnswerUnusable, BudgetTooSmall, WriterFailed
+from gistline.errors import AnswerDeclined, AnswerUnusable, BudgetExhausted, BudgetTooSmall, WriterFailed
 from gistline.flows.buy_answer import Call, buy_answer
 from gistline.flows.price_forms import Sent
 from gistline.flows.promise_tokens import Promise, Template, bound_of, promise_tokens, record_tokens, template_of
@@ -164,7 +164,7 @@ class _Desk:
         try:
             system, user = repair_texts(self._data, self._language, limit=limit, draft=draft_text, faults=faults)
             draft, _ = self._draft("repair", system, user, self._by_rule(self._data))
-        except (WriterFailed, BudgetTooSmall):
+        except (WriterFailed, BudgetTooSmall, BudgetExhausted):
             return None
         if draft is None:
             return None

@@ -7,14 +7,16 @@ report that was lost between payment and storage is made from the booked answers
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from gistline.domain import FrameCounts, ImageSize, Language, Placement, ReportId
-from gistline.errors import BudgetTooSmall, GistlineError, LeaseLost, SettingsError, WriterFailed
+from gistline.errors import BudgetExhausted, BudgetTooSmall, GistlineError, LeaseLost, SettingsError, WriterFailed
 from gistline.findings.grouping import group_findings
 from gistline.flows.compose_report import Assignment, compose_report
+from gistline.flows.over_budget import cheaper_forms, note, runs_at
 from gistline.flows.report_tools import ReportTools
 from gistline.flows.store_report import Finished, store_report
 from gistline.reports.deferral import longest_wait, may_wait, waiting_text
@@ -24,7 +26,7 @@ from gistline.reports.totals import count_totals
 from gistline.settings import ReportSettings
 from gistline.storage import ledger, reports, windows
 from gistline.storage.session import transaction
-from gistline.storage.tables import WindowState
+from gistline.storage.tables import WaitsFor, WindowState
 
 LONGEST_WAIT_S = 3600.0
 """No back-off and no wish of the API holds a window longer than this."""
@@ -62,9 +64,11 @@ def write_report(window_id: UUID, tools: ReportTools) -> ReportOutcome:
     starts_at = min([window.starts_at, *(one.starts_at for one in taken)])
     case = _Case(tools, window, _told(window, told, starts_at), _told(window, own, window.starts_at))
     try:
-        return ReportOutcome(WindowState.WRITTEN, _write(case))
+        return ReportOutcome(WindowState.WRITTEN, _write_affordably(case))
     except LeaseLost as error:
         return ReportOutcome(None, error=str(error))
+    except BudgetExhausted as refused:
+        return _wait_for_money(case, refused)
     except (WriterFailed, BudgetTooSmall, SettingsError) as error:
         return _put_off(case, error)
 
@@ -85,6 +89,7 @@ class _Case:
     window: windows.ClaimedWindow
     told: _Told
     own: _Told
+    note: str = ""
 
     @property
     def language(self) -> Language:
@@ -96,6 +101,18 @@ def _told(window: windows.ClaimedWindow, contents: windows.WindowContents, start
     groups = group_findings(contents.findings)
     totals = count_totals(groups, contents.frames)
     return _Told(WindowData(window.line, starts_at, window.ends_at, totals, groups), contents.sizes)
+
+
+def _write_affordably(case: _Case) -> ReportId:
+    """Write, in a cheaper form that the settings name where a budget refuses."""
+    try:
+        return _write(case)
+    except BudgetExhausted as refused:
+        cheaper = [replace(case, tools=one, note=note(one, refused)) for one in cheaper_forms(case.tools, refused)]
+        for form in cheaper:
+            with suppress(BudgetExhausted, BudgetTooSmall):  # what is left does not even pay for this
+                return _write(form)
+        raise
 
 
 def _write(case: _Case) -> ReportId:
@@ -114,7 +131,7 @@ def _finished(case: _Case) -> Finished:
     if not told.data.groups:
         return Finished(window_id, language, totals, told.sizes, body=render_quiet(told.data, language))
     composed = compose_report(Assignment(case.window, told.data, language, case.tools))
-    return Finished(window_id, language, totals, told.sizes, composed)
+    return Finished(window_id, language, totals, told.sizes, composed, note=case.note)
 
 
 def _waits(case: _Case) -> bool:
@@ -139,6 +156,14 @@ def _waiting(case: _Case) -> Finished:
         deferred=True,
         releases=True,
     )
+
+
+def _wait_for_money(case: _Case, refused: BudgetExhausted) -> ReportOutcome:
+    """Let the window wait with its findings; that is no failed attempt."""
+    said = str(refused)
+    with transaction(case.tools.sessions) as session:
+        windows.let_window_wait(session, case.window, WaitsFor.BUDGET, said, until=runs_at(case.tools, refused))
+    return ReportOutcome(WindowState.PENDING, error=said)
 
 
 def _put_off(case: _Case, error: GistlineError) -> ReportOutcome:

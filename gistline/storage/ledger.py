@@ -8,19 +8,23 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from gistline.domain import PriceVector, TokenUsage, WindowId
-from gistline.storage.tables import AttemptState, LlmAttempt, PriceUsed
+from gistline.storage import budgets
+from gistline.storage.tables import AttemptState, LlmAttempt, PriceUsed, ReportWindow, WindowState
 
 _OPEN = (AttemptState.SENT, AttemptState.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class NewAttempt:
-    """What is known of an attempt before it is sent; ``price`` is the list in force then."""
+    """What is known of an attempt before it is sent; ``price`` is the list in force then.
+
+    ``purchase`` bounds what it may come to, None where nobody is billed.
+    """
 
     window_id: WindowId
     call: str
@@ -29,6 +33,7 @@ class NewAttempt:
     simulated: bool
     body_sha256: str
     price: PriceVector
+    purchase: budgets.Purchase | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +60,17 @@ class Spent:
 
 
 def open_attempt(session: Session, attempt: NewAttempt) -> int:
-    """Write the row of an attempt that is about to be sent; returns its key. Commit before sending.
+    """Hold what the attempt may cost and write its row; returns its key. Commit before sending.
 
     Attempts at a call are numbered from 1. The caller holds the window's row, or two might take the same number, which
-    a unique key refuses.
+    a unique key refuses, and has called :func:`gistline.storage.budgets.enter` before that.
+
+    Raises:
+        BudgetExhausted: a budget has not that much left; roll this transaction back.
+
     """
+    purchase = attempt.purchase
+    held = budgets.hold(session, purchase) if purchase else []
     made = func.coalesce(func.max(LlmAttempt.attempt), 0) + 1
     number = select(made).where(LlmAttempt.window_id == attempt.window_id, LlmAttempt.call == attempt.call)
     row = LlmAttempt(
@@ -71,19 +82,27 @@ def open_attempt(session: Session, attempt: NewAttempt) -> int:
         simulated=attempt.simulated,
         body_sha256=attempt.body_sha256,
         price_id=save_price(session, attempt.price),
+        promised_usd=purchase and purchase.usd,
+        cameras=purchase and dict(purchase.cameras),
         state=AttemptState.SENT,
     )
     session.add(row)
     session.flush()
+    budgets.keep_holds(session, row.id, held)
     return row.id
 
 
 def settle_attempt(session: Session, attempt_id: int, settled: Settlement) -> None:
-    """Say what an attempt came to. One that was thought lost is put right; one that is settled stays as it is."""
-    usage = settled.usage
-    session.execute(
+    """Say what an attempt came to, and let its holds follow: paid settles them, refused gives them back, unknown stays.
+
+    One that was thought lost is put right, even after somebody settled it by hand; one that is settled stays as it is.
+    """
+    budgets.enter(session)
+    usage, known = settled.usage, settled.state is not AttemptState.UNKNOWN
+    by_hand = LlmAttempt.reconciled_at.is_not(None)
+    changed = session.execute(
         update(LlmAttempt)
-        .where(LlmAttempt.id == attempt_id, LlmAttempt.state.in_(_OPEN))
+        .where(LlmAttempt.id == attempt_id, LlmAttempt.state.in_(_OPEN) | (by_hand & known))
         .values(
             state=settled.state,
             http_status=settled.http_status,
@@ -99,20 +118,32 @@ def settle_attempt(session: Session, attempt_id: int, settled: Settlement) -> No
             latency_ms=None if settled.latency_s is None else round(settled.latency_s * 1000),
             settled_at=func.clock_timestamp(),
         )
+        .returning(LlmAttempt.id)
+        .execution_options(synchronize_session=False)
     )
+    if changed.one_or_none() is not None and known:
+        budgets.settle_holds(session, attempt_id, usd=settled.usd)
 
 
 def abandon_attempts(session: Session, window_id: UUID) -> None:
-    """Mark attempts of a window that were sent and never settled: whether they were billed is unknown."""
-    session.execute(
-        update(LlmAttempt)
-        .where(LlmAttempt.window_id == window_id, LlmAttempt.state == AttemptState.SENT)
-        .values(
-            state=AttemptState.UNKNOWN,
-            error="the worker ended before the answer was booked",
-            settled_at=func.clock_timestamp(),
+    """Mark attempts of a window that were sent and never settled: whether they were billed is unknown.
+
+    What they hold stays held until somebody knows.
+    """
+    _abandon(session, LlmAttempt.window_id == window_id)
+
+
+def abandon_lost(session: Session) -> int:
+    """The same for every window that no worker holds any more, such as one that was given up; returns how many."""
+    orphaned = (
+        select(ReportWindow.id)
+        .where(
+            ReportWindow.id == LlmAttempt.window_id,
+            (ReportWindow.state != WindowState.RUNNING) | (ReportWindow.lease_until < func.now()),
         )
+        .exists()
     )
+    return _abandon(session, orphaned)
 
 
 def paid_answer(session: Session, window_id: UUID, call: str, *, body_sha256: str | None = None) -> str | None:
@@ -147,6 +178,21 @@ def spent(session: Session, window_id: UUID) -> Spent:
         ).where(LlmAttempt.window_id == window_id, LlmAttempt.state == AttemptState.PAID)
     ).one()
     return Spent(int(row[0] or 0), int(row[1] or 0), Decimal(row[2] or 0))
+
+
+def _abandon(session: Session, which: ColumnElement[bool]) -> int:
+    lost = session.execute(
+        update(LlmAttempt)
+        .where(which, LlmAttempt.state == AttemptState.SENT)
+        .values(
+            state=AttemptState.UNKNOWN,
+            error="the worker ended before the answer was booked",
+            settled_at=func.clock_timestamp(),
+        )
+        .returning(LlmAttempt.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(lost.all())
 
 
 def save_price(session: Session, price: PriceVector) -> int:

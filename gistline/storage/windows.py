@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from gistline.domain import Box, Finding, FrameCounts, FrameId, FrameState, ImageSize, VerdictKind, WindowId
-from gistline.storage.tables import Camera, FindingRow, FrameRow, ReportWindow, VerdictRow, WindowState
+from gistline.storage.tables import Camera, FindingRow, FrameRow, ReportWindow, VerdictRow, WaitsFor, WindowState
 
 _UNREPORTED = (FrameRow.report_window_id.is_(None), FrameRow.finished_at.is_not(None))
 
@@ -126,6 +126,7 @@ def give_up_windows(session: Session, *, max_attempts: int) -> list[WindowId]:
         .values(
             state=WindowState.FAILED,
             lease_until=None,
+            waits_for=None,
             error=func.coalesce(ReportWindow.error, f"given up: no worker finished it in {max_attempts} attempts"),
         )
         .returning(ReportWindow.id)
@@ -148,6 +149,7 @@ def claim_window(session: Session, window_id: UUID, *, lease_s: float, max_attem
             attempts=ReportWindow.attempts + 1,
             token=token,
             lease_until=func.now() + timedelta(seconds=lease_s),
+            waits_for=None,
         )
         .returning(ReportWindow.line, ReportWindow.starts_at, ReportWindow.ends_at, ReportWindow.attempts)
         .execution_options(synchronize_session=False)
@@ -186,6 +188,49 @@ def keep_plan(session: Session, window: ClaimedWindow, terms: dict[str, Any]) ->
         return kept
     session.execute(update(ReportWindow).where(ReportWindow.id == window.window_id).values(plan=terms))
     return terms
+
+
+def let_window_wait(
+    session: Session, window: ClaimedWindow, waits_for: WaitsFor, error: str, *, until: datetime
+) -> None:
+    """Let a claimed window wait for something that is no failure: the claim does not count as an attempt."""
+    session.execute(
+        _held(window).values(
+            state=WindowState.PENDING,
+            attempts=ReportWindow.attempts - 1,
+            lease_until=None,
+            available_at=until,
+            sent_at=None,
+            waits_for=waits_for,
+            error=error,
+        )
+    )
+
+
+def wake_waiting(session: Session, waits_for: WaitsFor) -> int:
+    """Make every window due that waits for this; returns how many there were."""
+    woken = session.execute(
+        update(ReportWindow)
+        .where(ReportWindow.state == WindowState.PENDING, ReportWindow.waits_for == waits_for)
+        .values(available_at=func.now(), sent_at=None)
+        .returning(ReportWindow.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(woken.all())
+
+
+def findings_by_camera(session: Session, window_id: UUID) -> dict[str, int]:
+    """How many findings each camera has in a window and those told with it; cameras without any are left out."""
+    told = or_(ReportWindow.id == window_id, ReportWindow.told_with == window_id)
+    counted = session.execute(
+        select(Camera.name, func.count())
+        .select_from(FindingRow)
+        .join(FrameRow, FrameRow.id == FindingRow.frame_id)
+        .join(Camera, Camera.id == FrameRow.camera_id)
+        .where(FrameRow.report_window_id.in_(select(ReportWindow.id).where(told)))
+        .group_by(Camera.name)
+    )
+    return {row[0]: row[1] for row in counted}
 
 
 def fail_window(session: Session, window: ClaimedWindow, error: str) -> None:

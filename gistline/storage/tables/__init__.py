@@ -16,6 +16,8 @@ from gistline.storage.tables.acting import (
 )
 from gistline.storage.tables.base import AttemptState, Base, ServingAction, WindowState
 from gistline.storage.tables.feedback import FeedbackRow
+from gistline.storage.tables.base import AttemptState, Base, ServingAction, WaitsFor, WindowState
+from gistline.storage.tables.budgets import BudgetHold, BudgetPeriodRow, BudgetRow
 from gistline.storage.tables.inspection import Camera, EngineRow, FindingRow, FrameKey, FrameRow, VerdictRow
 from gistline.storage.tables.queue import BatchRow, DeadLetterRow, DrainRow, RetiredPartition, SubmissionRow
 from gistline.storage.tables.reporting import LlmAttempt, PriceUsed, ReportFinding, ReportRow, ReportWindow
@@ -33,6 +35,9 @@ __all__ = [
     "AuditRow",
     "Base",
     "BatchRow",
+    "BudgetHold",
+    "BudgetPeriodRow",
+    "BudgetRow",
     "Camera",
     "DeadLetterRow",
     "DrainRow",
@@ -62,6 +67,7 @@ __all__ = [
     "TokenDrift",
     "TokenSample",
     "VerdictRow",
+    "WaitsFor",
     "WindowState",
     "WorkerHeartbeat",
 ]

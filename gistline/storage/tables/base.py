@@ -16,6 +16,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 
 from gistline.domain import (
+    BudgetPeriod,
+    BudgetScope,
     DeadLetterKind,
     DeadLetterResolution,
     Feedback,
@@ -44,6 +46,12 @@ class WindowState(StrEnum):
     RUNNING = "running"
     WRITTEN = "written"
     FAILED = "failed"
+
+
+class WaitsFor(StrEnum):
+    """What a pending window waits for, other than its turn."""
+
+    BUDGET = "budget"
 
 
 class ServingAction(StrEnum):
@@ -95,6 +103,9 @@ class Base(DeclarativeBase):
         PassportVerdict: _enum(PassportVerdict, "verdict"),
         ServingAction: _enum(ServingAction, "action"),
         Language: _enum(Language, "language"),
+        WaitsFor: _enum(WaitsFor, "waits_for"),
+        BudgetScope: _enum(BudgetScope, "scope_kind"),
+        BudgetPeriod: _enum(BudgetPeriod, "period"),
         DeadLetterKind: _enum(DeadLetterKind, "kind"),
         DeadLetterResolution: _enum(DeadLetterResolution, "resolution"),
         Role: _enum(Role, "role"),

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gistline.domain import Language, Placement
-from gistline.storage.tables.base import AttemptState, Base, WindowState, cut_by, hangs_on
+from gistline.storage.tables.base import AttemptState, Base, WaitsFor, WindowState, cut_by, hangs_on
 from gistline.storage.tables.inspection import FindingRow
 
 
@@ -20,7 +20,8 @@ class ReportWindow(Base):
     """A stretch of time of one line that gets one report; a job like a frame, with lease and token.
 
     ``plan`` is what its prompts were first packed by, so that a later attempt packs the same ones. The findings of a
-    ``deferred`` one wait for a later window's report; ``told_with`` is that window, from its claim on.
+    ``deferred`` one wait for a later window's report; ``told_with`` is that window, from its claim on. ``waits_for``
+    says why a pending window is not due, where that is no failure; ``error`` has the words.
     """
 
     __tablename__ = "report_windows"
@@ -32,6 +33,7 @@ class ReportWindow(Base):
         Index("ix_report_windows_waiting", "line", postgresql_where=text("deferred AND told_with IS NULL")),
         CheckConstraint("ends_at > starts_at", name="ends_after_start"),
         CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="running_has_lease"),
+        CheckConstraint("waits_for IS NULL OR state = 'pending'", name="pending_waits"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -47,6 +49,7 @@ class ReportWindow(Base):
     lease_until: Mapped[datetime | None]
     available_at: Mapped[datetime] = mapped_column(server_default=func.now())
     sent_at: Mapped[datetime | None]
+    waits_for: Mapped[WaitsFor | None]
     error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -114,13 +117,20 @@ class LlmAttempt(Base):
     """The ledger: one row for each HTTP attempt, written before it is sent.
 
     ``call`` names the answer of its window that was asked for; attempts at one call are numbered from 1. ``latency_ms``
-    runs from sending to the end of the answer, or to giving up.
+    runs from sending to the end of the answer, or to giving up. ``promised_usd`` is the dearest that the attempt could
+    come to, ``cameras`` counts the findings of each camera that it is about: budgets bear their shares by these. An
+    attempt whose end nobody saw may be settled or released by hand; who did so, when and why stays in the row.
     """
 
     __tablename__ = "llm_attempts"
     __table_args__ = (
         UniqueConstraint("window_id", "call", "attempt"),
         CheckConstraint("state <> 'paid' OR (usd IS NOT NULL AND price_id IS NOT NULL)", name="paid_has_price"),
+        CheckConstraint(
+            "(reconciled_at IS NULL) = (reconciled_by IS NULL) AND (reconciled_at IS NULL) = (reason IS NULL)",
+            name="reconciled_with_reason",
+        ),
+        Index("ix_llm_attempts_open", "id", postgresql_where=text("state IN ('sent', 'unknown')")),
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -140,12 +150,17 @@ class LlmAttempt(Base):
     cache_write_5m_tokens: Mapped[int | None]
     cache_write_1h_tokens: Mapped[int | None]
     latency_ms: Mapped[int | None]
+    cameras: Mapped[dict[str, Any] | None]
+    promised_usd: Mapped[Decimal | None]
     usd: Mapped[Decimal | None]
     price_id: Mapped[int | None] = mapped_column(ForeignKey("prices_used.id"))
     answer: Mapped[str | None]
     error: Mapped[str | None]
     sent_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
     settled_at: Mapped[datetime | None]
+    reconciled_at: Mapped[datetime | None]
+    reconciled_by: Mapped[str | None]
+    reason: Mapped[str | None]
 
 
 hangs_on(ReportFinding, FindingRow)

@@ -1,0 +1,133 @@
+"""Run several actors against one database, one statement at a time, in an order that a seed decides.
+
+Every statement, every commit and every named point of an actor is a gate. A scheduler lets one actor through at a
+time; one that then waits for a lock of the database is left there while others go on. An actor may be killed at any
+gate: its transaction is rolled back, as the server does when a connection breaks off.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+from sqlalchemy import Engine, event
+
+LOCKED_S = 0.002
+"""An actor that is not back after this counts as waiting for a lock; one that was only slow runs beside others."""
+STUCK_S = 20.0
+
+_current = threading.local()
+
+
+class Killed(BaseException):
+    """Thrown into an actor at a gate; nothing of its own may catch it."""
+
+
+@dataclass(eq=False)
+class Actor:
+    """A thread that stops at every gate. ``mortal`` ones may be killed there."""
+
+    name: str
+    run: Callable[[], None]
+    mortal: bool = True
+    doomed: bool = False
+    error: BaseException | None = None
+    turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0), repr=False)
+
+
+class Schedule:
+    """One order of all gates, decided by ``seed``; ``death`` is the chance of being killed at a gate."""
+
+    def __init__(self, seed: int, *, death: float) -> None:
+        self._random = random.Random(seed)  # noqa: S311 (a schedule, not a secret)
+        self._death = death
+        self._arrived: SimpleQueue[tuple[Actor, bool]] = SimpleQueue()
+        self._ready: list[Actor] = []
+        self._living = 0
+        self.gates = 0
+        self.kills = 0
+        self.locked = 0
+
+    def run(self, actors: Sequence[Actor]) -> None:
+        """Until all are done; raises what one of them raised, and TimeoutError where all wait for each other."""
+        threads = [threading.Thread(target=self._live, args=(actor,), name=actor.name, daemon=True) for actor in actors]
+        self._living = len(actors)
+        for thread in threads:
+            thread.start()
+        while len(self._ready) < len(actors):
+            self._welcome(STUCK_S)
+        self._ready.sort(key=lambda actor: actor.name)
+        while self._living:
+            self._let_one_through()
+        for thread in threads:
+            thread.join()
+        for actor in actors:
+            if actor.error is not None:
+                raise actor.error
+
+    def gate(self) -> None:
+        """Wait for this actor's turn."""
+        actor: Actor = _current.actor
+        if actor.doomed:  # what runs now is the rollback
+            return
+        self._arrived.put((actor, False))
+        actor.turn.acquire()
+        if actor.doomed:
+            raise Killed
+
+    def _live(self, actor: Actor) -> None:
+        _current.actor, _current.schedule = actor, self
+        try:
+            self.gate()
+            actor.run()
+        except Killed:
+            pass
+        except BaseException as error:  # noqa: BLE001 (handed to the thread that runs the schedule)
+            actor.error = error
+        finally:
+            _current.actor = _current.schedule = None
+            self._arrived.put((actor, True))
+
+    def _let_one_through(self) -> None:
+        if not self._ready:
+            self._welcome(STUCK_S)
+            return
+        actor = self._ready.pop(self._random.randrange(len(self._ready)))
+        self.gates += 1
+        if actor.mortal and self._random.random() < self._death:
+            actor.doomed = True
+            self.kills += 1
+        actor.turn.release()
+        try:
+            while self._welcome(LOCKED_S) is not actor:
+                pass
+        except TimeoutError:
+            self.locked += 1
+
+    def _welcome(self, timeout_s: float) -> Actor:
+        """Wait for the next actor to reach a gate or its end."""
+        try:
+            actor, done = self._arrived.get(timeout=timeout_s)
+        except Empty:
+            raise TimeoutError("no actor comes on: all wait for each other") from None
+        if done:
+            self._living -= 1
+        else:
+            self._ready.append(actor)
+        return actor
+
+
+def gate() -> None:
+    """A point of its own between two statements; outside a schedule it is none."""
+    schedule: Schedule | None = getattr(_current, "schedule", None)
+    if schedule is not None:
+        schedule.gate()
+
+
+def put_gates(engine: Engine) -> None:
+    """Make every statement and every commit of this engine's connections a gate."""
+    event.listen(engine, "before_cursor_execute", lambda *_: gate())
+    event.listen(engine, "commit", lambda *_: gate())
