@@ -133,15 +133,12 @@ class World:
 
     def run(self, seed: int, *, death: float = 0.008) -> Tally:
         """One schedule and all that must hold after it; an error's notes name the seed."""
-        try:
+        with _Named(f"schedule {seed}"):
             self._reset(random.Random(-seed))  # noqa: S311
             play = _Play(self, seed)
             schedule = Schedule(seed, death=death)
             schedule.run(play.actors())
             return play.check(schedule)
-        except BaseException as error:
-            error.add_note(f"schedule {seed}")
-            raise
 
     def tools(self, sessions: Sessions, provider: Provider) -> ReportTools:
         """What a worker of this world holds."""
@@ -171,6 +168,20 @@ class World:
                     cap = (share * chance.randint(50, 900)).quantize(Decimal(1)) / 1_000_000
                     period = chance.choice(list(BudgetPeriod))
                     session.add(BudgetRow(scope_kind=kind, scope=scope, period=period, cap_usd=cap))
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Notes on any error what it happened in."""
+
+    name: str
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            error.add_note(self.name)
 
 
 class _Play:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
@@ -34,7 +35,6 @@ class Actor:
     run: Callable[[], None]
     mortal: bool = True
     doomed: bool = False
-    error: BaseException | None = None
     turn: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0), repr=False)
 
 
@@ -53,20 +53,21 @@ class Schedule:
 
     def run(self, actors: Sequence[Actor]) -> None:
         """Until all are done; raises what one of them raised, and TimeoutError where all wait for each other."""
-        threads = [threading.Thread(target=self._live, args=(actor,), name=actor.name, daemon=True) for actor in actors]
         self._living = len(actors)
-        for thread in threads:
-            thread.start()
-        while len(self._ready) < len(actors):
-            self._welcome(STUCK_S)
-        self._ready.sort(key=lambda actor: actor.name)
-        while self._living:
-            self._let_one_through()
-        for thread in threads:
-            thread.join()
-        for actor in actors:
-            if actor.error is not None:
-                raise actor.error
+        with ThreadPoolExecutor(len(actors)) as threads:
+            lives = [threads.submit(self._live, actor) for actor in actors]
+            try:
+                while len(self._ready) < len(actors):
+                    self._welcome(STUCK_S)
+                self._ready.sort(key=lambda actor: actor.name)
+                while self._living:
+                    self._let_one_through()
+            finally:  # an error must not leave threads at their gates
+                for actor in actors:
+                    actor.doomed = True
+                    actor.turn.release()
+        for life in lives:
+            life.result()
 
     def gate(self) -> None:
         """Wait for this actor's turn."""
@@ -85,8 +86,6 @@ class Schedule:
             actor.run()
         except Killed:
             pass
-        except BaseException as error:  # noqa: BLE001 (handed to the thread that runs the schedule)
-            actor.error = error
         finally:
             _current.actor = _current.schedule = None
             self._arrived.put((actor, True))

@@ -1,0 +1,129 @@
+"""The proof of the ceiling at length: ``python -m benchmarks.budgets [--schedules 10000] [--first 0]``.
+
+Each schedule is a seeded interleaving of workers that buy, die and come back late, and of people who change budgets
+and clear up holds (``tests/support/budget_schedules.py``). Any overshoot, leaked hold or cent that the provider's
+books and the ledger do not agree on stops it with the schedule's number. ``--share`` measures what holds cost: the
+part of a cap that is left unspent when the first report is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from sqlalchemy import text
+
+from gistline.costs.ceiling import dearest
+from gistline.costs.pricing import price_usage, price_vector
+from gistline.domain import BudgetPeriod, BudgetScope, TokenUsage, WindowId
+from gistline.embedded.postgres import postgres
+from gistline.errors import BudgetExhausted
+from gistline.flows import budgets as flows
+from gistline.storage import ledger, migrate
+from gistline.storage.budget_book import BudgetKey
+from gistline.storage.budgets import Purchase, budget_states, enter
+from gistline.storage.tables import AttemptState
+from tests.support.budget_schedules import LINE, MODEL, Tally, World
+
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
+COSTS = price_usage(TokenUsage(1_500, 250), MODEL, at=NOW).usd
+"""A report of the default settings: a full prompt of 4,000 tokens by the ceiling is about 1,500 by the estimate."""
+PROMISED = dearest(MODEL, input_tokens=4_000, output_tokens=700, at=NOW)
+SITE = BudgetKey(BudgetScope.SITE, "", BudgetPeriod.DAY)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--schedules", type=int, default=10_000, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="number of the first")
+    parser.add_argument("--share", action="store_true", help="measure what holds cost instead")
+    given = parser.parse_args()
+    with _world() as world:
+        if given.share:
+            measure_share(world)
+        else:
+            prove(world, range(given.first, given.first + given.schedules))
+
+
+def prove(world: World, seeds: range) -> None:
+    """Run the schedules; any that fails raises."""
+    total, began = Tally(), time.perf_counter()
+    for seed in seeds:
+        total += world.run(seed)
+        if total.schedules % 500 == 0:
+            print(f"{time.perf_counter() - began:7.0f} s  {total}", flush=True)
+    print(f"{total}\n0 overshoots, 0 leaked holds, ledger and bills equal to the last digit")
+
+
+def measure_share(world: World) -> None:
+    """Buy reports of a usual size until one is refused, under caps of so many reports, and print what is left."""
+    print(f"a report costs ${COSTS}, ${PROMISED} is held for it")
+    print("cap (reports)  outcomes lost  bought  unspent at the first refusal  of it held for lost outcomes")
+    for reports in (10, 100, 1_000):
+        for lost in (0, 100, 20):
+            bought, unspent, held = _share(world, COSTS * reports, lost)
+            often = f"1 in {lost}" if lost else "none"
+            print(f"{reports:13}  {often:>13}  {bought:6}  {unspent:28.2%}  {held:30.2%}", flush=True)
+
+
+def _share(world: World, cap: Decimal, lost: int) -> tuple[int, Decimal, Decimal]:
+    """Reports bought, share of the cap unspent then, and the share of it that lost outcomes hold."""
+    with world.quiet.begin() as session:
+        for table in ("budget_holds", "budget_periods", "budgets", "llm_attempts"):
+            session.execute(text(f"DELETE FROM {table}"))  # noqa: S608 (our own names)
+    flows.set_budget(world.quiet, SITE, cap)
+    bought = 0
+    while (attempt_id := _open(world)) is not None:
+        bought += 1
+        if lost and bought % lost == 0:
+            ended = ledger.Settlement(AttemptState.UNKNOWN)
+        else:
+            ended = ledger.Settlement(AttemptState.PAID, usage=TokenUsage(1_500, 250), usd=COSTS)
+        with world.quiet.begin() as session:
+            ledger.settle_attempt(session, attempt_id, ended)
+    with world.quiet() as session:
+        (state,) = budget_states(session)
+    return bought, 1 - state.settled_usd / cap, state.held_usd / cap
+
+
+def _open(world: World) -> int | None:
+    new = ledger.NewAttempt(
+        window_id=WindowId(world.windows[0]),
+        call="report",
+        writer="anthropic",
+        model=MODEL,
+        simulated=False,
+        body_sha256="",
+        price=price_vector(MODEL, at=datetime.now(UTC)),
+        purchase=Purchase(LINE, {}, PROMISED),
+    )
+    try:
+        with world.quiet.begin() as session:
+            enter(session)
+            return ledger.open_attempt(session, new)
+    except BudgetExhausted:
+        return None
+
+
+@contextmanager
+def _world() -> Iterator[World]:
+    """A PostgreSQL of its own; a power cut is not what is tested."""
+    with tempfile.TemporaryDirectory(prefix="gistline-budgets-") as name:
+        folder = Path(name)
+        with postgres(folder / "data", folder / "log", options={"fsync": "off"}) as url:
+            migrate.upgrade(url)
+            world = World(url)
+            try:
+                yield world
+            finally:
+                world.close()
+
+
+if __name__ == "__main__":
+    main()
