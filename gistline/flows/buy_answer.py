@@ -78,7 +78,7 @@ def most_usd(request: Request, model: str, at: datetime) -> Decimal:
 
 
 def most_input_tokens(request: Request) -> int:
-    """The most input tokens that a request can count, by its bytes: no count that was learned or asked for bounds money."""
+    """The most input tokens that a request can count, by its bytes: what was learned or counted bounds no money."""
     return (ceiling if request.schema is None else schema_ceiling)(request.text)
 
 

@@ -1,4 +1,4 @@
-"""The API behind real HTTP. One server and database a module; every test finds both empty."""
+"""The API behind real HTTP, one server and database a module, empty for every test; report workers against the twin."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
-from gistline.storage.session import transaction
+from gistline.flows.report_tools import ReportTools, open_report_tools
+from gistline.settings import DatabaseSettings, ReportSettings, Settings
+from gistline.simulator.messages_api import MessagesServer
+from gistline.storage.session import Sessions, close_database, open_database, transaction
 from gistline.storage.tables import Base
 from tests.support.api import RunningApi, serving, settings_for
+from tests.support.billing import OpenTools
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +75,34 @@ def same_database(api: RunningApi, clean_settings: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("GISTLINE_DATABASE__URL", settings.database.url.get_secret_value())
     monkeypatch.setenv("GISTLINE_REDIS__URL", settings.redis.url.get_secret_value())
     monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def sessions(database_url: str) -> Iterator[Sessions]:
+    """An open database of this test alone."""
+    made = open_database(DatabaseSettings(url=SecretStr(database_url)))
+    yield made
+    close_database(made)
+
+
+@pytest.fixture
+def server() -> Iterator[MessagesServer]:
+    """The twin of the Messages API."""
+    with MessagesServer() as running:
+        yield running
+
+
+@pytest.fixture
+def open_tools(sessions: Sessions, server: MessagesServer, clean_settings: object) -> Iterator[OpenTools]:
+    """What opens a report worker's tools."""
+    opened: list[ReportTools] = []
+
+    def make(*, key: str = "test-key", **reports: object) -> ReportTools:
+        values = {"base_url": server.url, "timeout_s": 5.0, "retry_backoff_s": 0.0, "window_minutes": 1440, **reports}
+        settings = Settings(anthropic_api_key=SecretStr(key), reports=ReportSettings.model_validate(values))
+        opened.append(open_report_tools(settings, sessions))
+        return opened[-1]
+
+    yield make
+    for tools in opened:
+        tools.writer.close()

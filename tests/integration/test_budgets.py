@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import text
 
-from gistline.cli.main import run
 from gistline.dispatch import NullDispatcher
 from gistline.domain import BudgetPeriod, BudgetScope
 from gistline.errors import NotFound, RequestRejected
 from gistline.flows.budgets import reconcile, remove_budget, set_budget
 from gistline.flows.close_windows import close_now, close_windows
-from gistline.flows.report_tools import ReportTools, open_report_tools
 from gistline.flows.write_report import write_report
-from gistline.settings import DatabaseSettings, ReportSettings, Settings
+from gistline.settings import ReportSettings
 from gistline.simulator.messages_api import MessagesServer, Reply
 from gistline.storage.budget_book import BudgetKey, Reconciliation, open_holds
 from gistline.storage.budgets import BudgetState, budget_states
 from gistline.storage.reports import read_report
-from gistline.storage.session import Sessions, close_database, open_database
+from gistline.storage.session import Sessions
 from gistline.storage.tables import AttemptState, ReportWindow, WaitsFor, WindowState
-from tests.support.billing import attempts, filled_window
+from tests.support.billing import OpenTools, attempts, filled_window
 from tests.support.reporting import add_frame
 
 USAGE = {"input_tokens": 1000, "output_tokens": 100}
@@ -36,35 +31,6 @@ COST = Decimal("0.00015")  # 1,000 x 0.10 + 100 x 0.50 dollars a million
 SITE = BudgetKey(BudgetScope.SITE, "", BudgetPeriod.DAY)
 LINE = BudgetKey(BudgetScope.LINE, "line-1", BudgetPeriod.DAY)
 MONTH = BudgetKey(BudgetScope.LINE, "line-1", BudgetPeriod.MONTH)
-OpenTools = Callable[..., ReportTools]
-
-
-@pytest.fixture
-def sessions(database_url: str) -> Iterator[Sessions]:
-    made = open_database(DatabaseSettings(url=SecretStr(database_url)))
-    yield made
-    close_database(made)
-
-
-@pytest.fixture
-def server() -> Iterator[MessagesServer]:
-    with MessagesServer() as running:
-        yield running
-
-
-@pytest.fixture
-def open_tools(sessions: Sessions, server: MessagesServer, clean_settings: object) -> Iterator[OpenTools]:
-    opened: list[ReportTools] = []
-
-    def make(*, key: str = "test-key", **reports: object) -> ReportTools:
-        values = {"base_url": server.url, "timeout_s": 5.0, "retry_backoff_s": 0.0, "window_minutes": 1440, **reports}
-        settings = Settings(anthropic_api_key=SecretStr(key), reports=ReportSettings.model_validate(values))
-        opened.append(open_report_tools(settings, sessions))
-        return opened[-1]
-
-    yield make
-    for tools in opened:
-        tools.writer.close()
 
 
 def states(sessions: Sessions) -> dict[str, BudgetState]:
@@ -389,51 +355,3 @@ def test_what_is_no_budget_is_refused_by_name(key: BudgetKey, cap: str, message:
     with pytest.raises(RequestRejected) as caught:
         set_budget(sessions, key, Decimal(cap))
     assert message in str(caught.value)
-
-
-def test_the_command_line_sets_lists_and_clears_up(
-    sessions: Sessions,
-    server: MessagesServer,
-    open_tools: OpenTools,
-    database_url: str,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    asked = ["--set", f"database.url={database_url}", "--set", "redis.url=redis://127.0.0.1:1/0"]
-
-    def answer(*arguments: str, code: int = 0) -> str:
-        assert run([*asked, *arguments]) == code
-        out = capsys.readouterr()
-        return out.out + out.err
-
-    assert "nothing caps what reports cost" in answer("budgets", "list")
-    server.script(Reply(status=500), Reply(usage=USAGE))
-    tools = open_tools()
-    window_id = filled_window(sessions)
-    write_report(window_id, tools)
-    write_report(window_id, tools)
-    lost = promised(sessions)
-    said = answer("budgets", "set", "--line", "line-1", "--per", "day", "$0.25")
-    assert "line line-1 per day: $0.25, of which $0.00015 is spent and $" in said
-    answer("budgets", "set", "--site", "--per", "month", "40")
-    site, line = json.loads(answer("budgets", "list", "--json"))
-    assert (site["scope_kind"], site["cap_usd"], line["settled_usd"]) == ("site", "40", "0.00015")
-    assert Decimal(line["held_usd"]) == lost
-
-    (hold,) = json.loads(answer("costs", "holds", "list", "--json"))
-    assert (hold["state"], hold["call"], Decimal(hold["usd"])) == ("unknown", "report", lost)
-    assert "attempts without an answer: 'gistline costs holds list'" in answer("costs")
-    assert "reason" in answer("costs", "holds", "release", str(hold["attempt_id"]), code=2)
-    answer("costs", "holds", "settle", str(hold["attempt_id"]), "--usd", "0.0002", "--reason", "usage page")
-    assert answer("costs", "holds", "list").strip() == "Nothing is held."
-    costs = json.loads(answer("costs", "--json"))
-    assert (costs["total"]["billed_usd"], costs["held_usd"]) == ("0.00035", "0")
-    assert costs["budgets"][1]["left_usd"] == "0.24965"
-
-    answer("budgets", "remove", "--line", "line-1", "--per", "day")
-    assert "line-1" not in answer("budgets", "list")
-    assert "There is no line 'line-7'" in answer("budgets", "set", "--line", "line-7", "--per", "day", "1", code=2)
-    assert "Name one of" in answer("budgets", "set", "--per", "day", "1", code=2)
-    assert "'five' is no amount" in answer("budgets", "set", "--site", "--per", "day", "five", code=2)
-    with sessions() as session:
-        actions = session.scalars(text("SELECT action FROM audit_log ORDER BY id")).all()
-    assert actions == ["budget.set", "budget.set", "hold.settle", "budget.remove"]

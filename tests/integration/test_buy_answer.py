@@ -15,27 +15,14 @@ from gistline.errors import LeaseLost, WriterFailed
 from gistline.flows.buy_answer import Call, buy_answer
 from gistline.flows.report_tools import ReportTools, open_report_tools
 from gistline.reports.request import Request
-from gistline.settings import DatabaseSettings, ReportSettings, Settings
+from gistline.settings import ReportSettings, Settings
 from gistline.simulator.messages_api import MessagesServer, Reply
 from gistline.storage import windows
-from gistline.storage.session import Sessions, close_database, open_database
+from gistline.storage.session import Sessions
 from gistline.storage.tables import AttemptState, PriceUsed
 from tests.support.billing import attempts, expire_lease, filled_window
 
 USAGE = {"input_tokens": 1000, "output_tokens": 100}
-
-
-@pytest.fixture
-def sessions(database_url: str) -> Iterator[Sessions]:
-    made = open_database(DatabaseSettings(url=SecretStr(database_url)))
-    yield made
-    close_database(made)
-
-
-@pytest.fixture
-def server() -> Iterator[MessagesServer]:
-    with MessagesServer() as running:
-        yield running
 
 
 @pytest.fixture

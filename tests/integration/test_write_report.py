@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,19 +11,16 @@ from threading import Thread
 from uuid import uuid4
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from gistline.domain import Language, Placement
 from gistline.errors import NotFound, SettingsError
-from gistline.flows.report_tools import ReportTools, open_report_tools
 from gistline.flows.write_report import write_report
-from gistline.settings import DatabaseSettings, ReportSettings, Settings
 from gistline.simulator.messages_api import MessagesServer, Reply
 from gistline.storage.dashboards import cost_rows, total_costs
 from gistline.storage.reports import list_windows, read_report
-from gistline.storage.session import Sessions, close_database, open_database
+from gistline.storage.session import Sessions
 from gistline.storage.tables import (
     AttemptState,
     PriceUsed,
@@ -32,40 +29,11 @@ from gistline.storage.tables import (
     ReportWindow,
     WindowState,
 )
-from tests.support.billing import attempts, expire_lease, filled_window
+from tests.support.billing import OpenTools, attempts, expire_lease, filled_window
 from tests.support.reporting import draft_text, sent_request
 
 USAGE = {"input_tokens": 1000, "output_tokens": 100}
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-OpenTools = Callable[..., ReportTools]
-
-
-@pytest.fixture
-def sessions(database_url: str) -> Iterator[Sessions]:
-    made = open_database(DatabaseSettings(url=SecretStr(database_url)))
-    yield made
-    close_database(made)
-
-
-@pytest.fixture
-def server() -> Iterator[MessagesServer]:
-    with MessagesServer() as running:
-        yield running
-
-
-@pytest.fixture
-def open_tools(sessions: Sessions, server: MessagesServer, clean_settings: object) -> Iterator[OpenTools]:
-    opened: list[ReportTools] = []
-
-    def make(*, key: str = "test-key", **reports: object) -> ReportTools:
-        values = {"base_url": server.url, "timeout_s": 5.0, "retry_backoff_s": 0.0, "window_minutes": 1440, **reports}
-        settings = Settings(anthropic_api_key=SecretStr(key), reports=ReportSettings.model_validate(values))
-        opened.append(open_report_tools(settings, sessions))
-        return opened[-1]
-
-    yield make
-    for tools in opened:
-        tools.writer.close()
 
 
 @contextmanager

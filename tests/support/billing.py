@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -11,10 +12,14 @@ from sqlalchemy.orm import Session
 from gistline.dispatch import NullDispatcher
 from gistline.domain import FrameState
 from gistline.flows.close_windows import close_now
+from gistline.flows.report_tools import ReportTools
 from gistline.settings import ReportSettings
 from gistline.storage.session import Sessions
 from gistline.storage.tables import LlmAttempt
 from tests.support.reporting import add_frame
+
+OpenTools = Callable[..., ReportTools]
+"""Opens a report worker's tools against the twin: ``open_tools(key="", over_budget="offline")``."""
 
 
 def filled_window(sessions: Sessions, *, frames: int = 4, labels: tuple[str, ...] = ("open", "pin-hole")) -> UUID:

@@ -84,6 +84,9 @@ class Provider:
         book(Attempt(Outcome.PAID, http_status=200, usage=usage, answer="{}"))
         return "{}"
 
+    def count(self, request: Request, *, timeout_s: float) -> int | None:
+        """Nobody asks."""
+
     def close(self) -> None:
         """Nothing to let go of."""
 
