@@ -21,7 +21,8 @@ from sqlalchemy import text
 
 from gistline.costs.ceiling import dearest
 from gistline.costs.pricing import price_usage, price_vector
-from gistline.domain import BudgetPeriod, BudgetScope, TokenUsage, WindowId
+from gistline.domain import TokenUsage, WindowId
+from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.embedded.postgres import postgres
 from gistline.errors import BudgetExhausted
 from gistline.flows import budgets as flows

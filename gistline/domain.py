@@ -279,21 +279,6 @@ class PriceVector:
     rates: dict[str, Any]
 
 
-class BudgetScope(StrEnum):
-    """What a budget in dollars is for: everything, one production line, or one camera."""
-
-    SITE = "site"
-    LINE = "line"
-    CAMERA = "camera"
-
-
-class BudgetPeriod(StrEnum):
-    """How long a budget lasts before it begins anew: a day or a calendar month, both in UTC."""
-
-    DAY = "day"
-    MONTH = "month"
-
-
 @dataclass(frozen=True, slots=True)
 class Money:
     """An exact amount in US dollars and whether anybody was really billed."""

@@ -14,7 +14,7 @@ from gistline.cli.actor import actor
 from gistline.cli.amounts import exact
 from gistline.cli.database import database
 from gistline.cli.output import console, print_json
-from gistline.domain import BudgetPeriod, BudgetScope
+from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.flows import budgets as flows
 from gistline.storage.budget_book import BudgetKey
 from gistline.storage.budgets import BudgetState, budget_states

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
-from gistline.domain import BudgetPeriod, BudgetScope
+from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.errors import NotFound, RequestRejected
 from gistline.storage.budgets import (
     NOTHING,

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
-from gistline.domain import BudgetPeriod, BudgetScope
+from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.errors import BudgetExhausted
 from gistline.storage.tables import BudgetHold, BudgetPeriodRow, BudgetRow
 

@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from sqlalchemy import insert, text
 
 from gistline.costs.pricing import price_vector
-from gistline.domain import BudgetPeriod, BudgetScope, TokenUsage, WindowId
+from gistline.domain import TokenUsage, WindowId
+from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.errors import BudgetExhausted, NotFound
 from gistline.flows import budgets as flows
 from gistline.settings import DatabaseSettings

@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session
 
 from gistline.costs.pricing import price_usage
 from gistline.dispatch import NullDispatcher
-from gistline.domain import BudgetPeriod, BudgetScope, TokenUsage
+from gistline.domain import TokenUsage
+from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.errors import BudgetExhausted, LeaseLost, NotFound, RequestRejected, WriterFailed
 from gistline.flows import budgets as budget_flows
 from gistline.flows.buy_answer import Call, buy_answer, most_input_tokens

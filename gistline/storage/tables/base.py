@@ -16,8 +16,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase
 
 from gistline.domain import (
-    BudgetPeriod,
-    BudgetScope,
     DeadLetterKind,
     DeadLetterResolution,
     Feedback,
@@ -29,6 +27,7 @@ from gistline.domain import (
     VerdictKind,
 )
 from gistline.domain_acting import AlarmSeverity, AlarmState, DeliveryState, VerdictSource
+from gistline.domain_money import BudgetPeriod, BudgetScope
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",

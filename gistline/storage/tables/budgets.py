@@ -8,7 +8,7 @@ from decimal import Decimal
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Identity, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from gistline.domain import BudgetPeriod, BudgetScope
+from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.storage.tables.base import Base
 
 
