@@ -16,8 +16,10 @@ from gistline.storage.tables.acting import (
 )
 from gistline.storage.tables.base import AttemptState, Base, ServingAction, WindowState
 from gistline.storage.tables.feedback import FeedbackRow
+from gistline.storage.tables.acting import GateChannelRow, GateVerdictRow
 from gistline.storage.tables.base import AttemptState, Base, ServingAction, WaitsFor, WindowState
 from gistline.storage.tables.budgets import BudgetHold, BudgetPeriodRow, BudgetRow
+from gistline.storage.tables.feedback import FeedbackRow
 from gistline.storage.tables.inspection import Camera, EngineRow, FindingRow, FrameKey, FrameRow, VerdictRow
 from gistline.storage.tables.queue import BatchRow, DeadLetterRow, DrainRow, RetiredPartition, SubmissionRow
 from gistline.storage.tables.reporting import LlmAttempt, PriceUsed, ReportFinding, ReportRow, ReportWindow
