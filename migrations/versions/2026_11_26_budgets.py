@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0012_budgets"
-down_revision = "0011_feedback"
+revision = "0013_budgets"
+down_revision = "0012_placements"
 branch_labels = None
 depends_on = None
 
