@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0013_budgets"
-down_revision = "0012_placements"
+revision = "0014_budgets"
+down_revision = "0013_alarms"
 branch_labels = None
 depends_on = None
 

@@ -14,9 +14,6 @@ from gistline.storage.tables.acting import (
     GateChannelRow,
     GateVerdictRow,
 )
-from gistline.storage.tables.base import AttemptState, Base, ServingAction, WindowState
-from gistline.storage.tables.feedback import FeedbackRow
-from gistline.storage.tables.acting import GateChannelRow, GateVerdictRow
 from gistline.storage.tables.base import AttemptState, Base, ServingAction, WaitsFor, WindowState
 from gistline.storage.tables.budgets import BudgetHold, BudgetPeriodRow, BudgetRow
 from gistline.storage.tables.feedback import FeedbackRow
