@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,8 @@ from sqlalchemy.orm import Session
 from gistline.cli.amounts import exact
 from gistline.cli.database import database
 from gistline.cli.output import console, print_json
+from gistline.cli.reports_text import evidence_table, report_facts
+from gistline.storage.evidence import evidence
 from gistline.storage.reports import ListedWindow, ReportDetail, list_windows, read_report
 from gistline.storage.session import transaction
 from gistline.storage.tables import LlmAttempt
@@ -44,20 +47,27 @@ def list_command(context: click.Context, /, *, line: str | None, limit: int, as_
 
 @command.command("show")
 @click.argument("report_id", type=click.UUID, metavar="ID")
+@click.option("--evidence", "with_evidence", is_flag=True, help="Show what each number of the text rests on.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def show_command(context: click.Context, /, *, report_id: UUID, as_json: bool) -> None:
+def show_command(context: click.Context, /, *, report_id: UUID, with_evidence: bool, as_json: bool) -> None:
     """One report: its text, what its prompt held of the findings, and what was paid for it."""
     with _session(context) as session:
-        found = _report_dict(read_report(session, report_id))
+        detail = read_report(session, report_id)
+        found = _report_dict(detail)
+        if with_evidence:
+            found["evidence"] = [asdict(item) for item in evidence(session, report_id)]
     if as_json:
         print_json(found)
         return
     shown = console()
     shown.print(Markdown(found["body"]))
     shown.print()
-    for name in ("line", "starts_at", "ends_at", "writer", "model", "placements", "prompt", "cost_usd", "image_plan"):
-        shown.print(f"{name.replace('_', ' ')}: {found[name]}", markup=False)
+    for label, value in report_facts(found, detail.report.language):
+        shown.print(f"{label}: {value}", markup=False, soft_wrap=True)
+    if with_evidence:
+        shown.print()
+        shown.print(evidence_table(found["evidence"], detail.report.language))
 
 
 @contextmanager
@@ -94,6 +104,7 @@ def _report_dict(detail: ReportDetail) -> dict[str, Any]:
     report = detail.report
     return {
         **_window_dict(ListedWindow(detail.window, report)),
+        "language": report.language.value,
         "writer": report.writer,
         "model": report.model,
         "body": report.body,
@@ -104,6 +115,7 @@ def _report_dict(detail: ReportDetail) -> dict[str, Any]:
             "ceiling_tokens": report.prompt_ceiling_tokens,
             "estimated_tokens": report.prompt_tokens,
             "gap_to_bound": report.totals.get("packing", {}).get("gap"),
+            "calls": report.totals.get("packing", {}).get("calls", {}),
         },
         "input_tokens": report.input_tokens,
         "output_tokens": report.output_tokens,
@@ -115,6 +127,7 @@ def _report_dict(detail: ReportDetail) -> dict[str, Any]:
 
 def _attempt_dict(attempt: LlmAttempt) -> dict[str, Any]:
     return {
+        "call": attempt.call,
         "attempt": attempt.attempt,
         "state": attempt.state.value,
         "model": attempt.model,

@@ -149,11 +149,12 @@ class _Reading:
         return sorted([*digits, *words])
 
     def _regions(self, text: str) -> Iterator[Said]:
-        found = self._facts.regions(self._clause.scope)
+        told = [one for one in self._words.regions.items() if one[0] in text.lower()]
+        found = self._facts.regions(self._clause.scope) if told else frozenset()
         if None in found or not found:
             return
-        for words, regions in self._words.regions.items():
-            if re.search(re.escape(words), text, re.IGNORECASE) and not regions & found:
+        for words, regions in told:
+            if not regions & found:
                 yield Said(words, "", supported=False, scope=self._clause.scope)
 
     def _dates(self, text: str) -> Generator[Said, None, str]:

@@ -11,8 +11,9 @@ from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from gistline.cli.main import run
 from gistline.domain import Language, Placement
 from gistline.flows.report_tools import ReportTools
 from gistline.flows.write_report import write_report
@@ -21,7 +22,7 @@ from gistline.simulator.messages_api import MessagesServer, Place, Reply, fault
 from gistline.storage.evidence import evidence, evidence_findings
 from gistline.storage.reports import ReportDetail, read_report
 from gistline.storage.session import Sessions, close_database, open_database
-from gistline.storage.tables import AttemptState, LlmAttempt, TokenSample, WindowState
+from gistline.storage.tables import AttemptState, LlmAttempt, ReportRow, TokenSample, WindowState
 from gistline.storage.token_record import token_drifts
 from tests.support.reporting import draft_text
 from tests.support.writing import calls_of, shown, tools_at, window_of
@@ -290,3 +291,35 @@ def test_a_bound_is_learned_from_what_was_billed_and_a_drift_is_an_alarm(
         assert drift.share > 0.5
         assert drift.source == "learned"
         assert session.scalar(select(LlmAttempt.id).limit(1)) is not None
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        (Language.ENGLISH, ("In the prompt: 2 as rows, 0 summed up", "Written by: offline", "what it measures")),
+        (Language.CHINESE, ("提示词中: 2 处列为行, 0 处汇总", "撰写: offline", "无数据支持")),
+    ],
+)
+def test_the_command_line_shows_a_report_in_its_language(
+    language: Language,
+    told: tuple[str, ...],
+    sessions: Sessions,
+    server: MessagesServer,
+    window: UUID,
+    database_url: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with tools_at(sessions, server, key="", language=language) as tools:
+        report = written(sessions, window, tools).report
+    if language is Language.CHINESE:
+        with sessions.begin() as session:
+            wrong = [{**report.evidence[0], "supported": False}]
+            session.execute(update(ReportRow).values(evidence=wrong))
+    asked = ["--set", f"database.url={database_url}", "--set", "redis.url=redis://127.0.0.1:1/0"]
+    assert run([*asked, "reports", "show", str(report.id), "--evidence"]) == 0
+    shown_text = capsys.readouterr().out
+    assert all(one in shown_text for one in told), shown_text
+    assert run([*asked, "reports", "show", str(report.id), "--evidence", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["language"] == language.value
+    assert found["evidence"][0]["labels"] == ["open"]
