@@ -247,10 +247,10 @@ class ReportSettings(WordsSettings):
         300.0, "A report not written within this is given to another worker.", unit="s", ge=10, le=3600
     )
     retry_backoff_s: float = knob(5.0, "Wait before the second attempt; doubles each time.", unit="s", ge=0, le=3600)
-    over_budget: Literal["wait", "smaller", "offline"] = knob(
+    over_budget: Literal["wait", "smaller", "offline", "defer"] = knob(
         "wait",
         "A report that a budget in dollars refuses: wait for the money, take a smaller prompt that what is left pays "
-        "for (or wait), or be written by rule (offline).",
+        "for (or wait), be written by rule (offline), or leave its findings to the line's next report (defer).",
     )
     budget_recheck_s: float = knob(
         60.0, "A report that waits for money held by others asks again after this.", unit="s", ge=1, le=3600

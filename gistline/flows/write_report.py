@@ -19,7 +19,7 @@ from gistline.flows.compose_report import Assignment, compose_report
 from gistline.flows.over_budget import cheaper_forms, note, runs_at
 from gistline.flows.report_tools import ReportTools
 from gistline.flows.store_report import Finished, store_report
-from gistline.reports.deferral import longest_wait, may_wait, waiting_text
+from gistline.reports.deferral import few, longest_wait, may_wait, no_money, waiting_text
 from gistline.reports.prompt import WindowData
 from gistline.reports.render import render_quiet
 from gistline.reports.totals import count_totals
@@ -121,12 +121,9 @@ def _write(case: _Case) -> ReportId:
 
 def _finished(case: _Case) -> Finished:
     """The report, or the line that stands in its place where nothing was found or what was found waits."""
-    window_id, language, told, own = case.window.window_id, case.language, case.told, case.own
+    window_id, language, told = case.window.window_id, case.language, case.told
     if _waits(case):
-        if own.data.groups:
-            return _waiting(case)
-        quiet = render_quiet(own.data, language)
-        return Finished(window_id, language, own.data.totals.as_json(), own.sizes, body=quiet, releases=True)
+        return _without_them(case, few(language, case.tools.settings.defer_below))
     totals = told.data.totals.as_json()
     if not told.data.groups:
         return Finished(window_id, language, totals, told.sizes, body=render_quiet(told.data, language))
@@ -141,9 +138,16 @@ def _waits(case: _Case) -> bool:
     return may_wait(data, below=settings.defer_below, until=until)
 
 
-def _waiting(case: _Case) -> Finished:
-    """The window's findings and frames are counted in the report that will tell of them, and nowhere before."""
+def _without_them(case: _Case, reason: str) -> Finished:
+    """What stands in place of a report on findings that wait.
+
+    The window's own findings and frames are then counted in the report that will tell of them, and nowhere before. One
+    that found nothing itself has its own quiet report, and lets go of what it took.
+    """
     data, language = case.own.data, case.language
+    if not data.groups:
+        quiet, totals = render_quiet(data, language), data.totals.as_json()
+        return Finished(case.window.window_id, language, totals, case.own.sizes, body=quiet, releases=True)
     nothing = count_totals((), FrameCounts()).as_json()
     keys = (finding.finding_id for group in data.groups for finding in group.findings)
     return Finished(
@@ -151,7 +155,7 @@ def _waiting(case: _Case) -> Finished:
         language,
         nothing | {"deferred": data.totals.findings},
         {},
-        body=waiting_text(data, language, below=case.tools.settings.defer_below),
+        body=waiting_text(data, language, reason),
         placements=dict.fromkeys(keys, Placement.DEFERRED),
         deferred=True,
         releases=True,
@@ -159,11 +163,22 @@ def _waiting(case: _Case) -> Finished:
 
 
 def _wait_for_money(case: _Case, refused: BudgetExhausted) -> ReportOutcome:
-    """Let the window wait with its findings; that is no failed attempt."""
+    """Let the window wait with its findings, which is no failed attempt; or only them, for the line's next report."""
     said = str(refused)
+    # A window without frames was opened to tell of what waited, and waits itself: another would only follow it.
+    defers = case.tools.settings.over_budget == "defer" and case.own.data.totals.frames.total
+    if defers and not _paid(case):
+        waiting = _without_them(case, no_money(case.language, refused.message))
+        return ReportOutcome(WindowState.WRITTEN, store_report(waiting, case.tools))
     with transaction(case.tools.sessions) as session:
         windows.let_window_wait(session, case.window, WaitsFor.BUDGET, said, until=runs_at(case.tools, refused))
     return ReportOutcome(WindowState.PENDING, error=said)
+
+
+def _paid(case: _Case) -> bool:
+    """Whether something was bought for the window; that must not be thrown away."""
+    with transaction(case.tools.sessions) as session:
+        return ledger.spent(session, case.window.window_id).usd > 0
 
 
 def _put_off(case: _Case, error: GistlineError) -> ReportOutcome:

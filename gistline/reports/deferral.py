@@ -27,11 +27,21 @@ def longest_wait(everything: WindowData, *, windows: int, window_minutes: int) -
     return everything.starts_at + timedelta(minutes=windows * window_minutes)
 
 
-def waiting_text(data: WindowData, language: Language, *, below: int) -> str:
+def few(language: Language, below: int) -> str:
+    """Why light findings wait."""
+    return PHRASES[language].few.format(below=below)
+
+
+def no_money(language: Language, refusal: str) -> str:
+    """Why findings wait whose report a budget in dollars refused."""
+    return PHRASES[language].no_money.format(reason=refusal)
+
+
+def waiting_text(data: WindowData, language: Language, reason: str) -> str:
     """What stands in place of a report."""
     words = PHRASES[language]
     return words.deferred.format(
         findings=counted(data.totals.findings, "finding", language),
         line=code(data.line),
-        reason=words.few.format(below=below),
+        reason=reason,
     )

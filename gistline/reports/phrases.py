@@ -33,6 +33,7 @@ class Phrases:
     quiet: str
     deferred: str
     few: str
+    no_money: str
     unsupported: str
     within: str
     by_rule: str
@@ -67,6 +68,7 @@ _ENGLISH = Phrases(
     quiet="No findings on line {line}.",
     deferred="Waiting for the next report of line {line}: {findings}. {reason}",
     few="That is fewer than {below}, and none is of severity 3.",
+    no_money="The money did not reach for a report. {reason}",
     unsupported="Not supported by the findings:",
     within="{said} (in: {sentence})",
     by_rule="Written by rule, because the model's answer could not be used: {reason}",
@@ -100,6 +102,7 @@ _CHINESE = Phrases(
     quiet="产线 {line} 没有发现缺陷。",
     deferred="产线 {line} 有 {findings}，留待下一份报告。{reason}",
     few="少于 {below} 处，且没有严重度 3 的缺陷。",
+    no_money="预算不足，无法撰写报告：{reason}",
     unsupported="以下内容没有检测数据支持：",
     within="{said}（原句：{sentence}）",
     by_rule="模型的回答无法使用，本报告按规则生成：{reason}",

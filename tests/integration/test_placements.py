@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -16,12 +17,15 @@ from sqlalchemy.orm import Session
 
 from gistline.dispatch import NullDispatcher
 from gistline.domain import Placement
+from gistline.domain_money import BudgetPeriod, BudgetScope
+from gistline.flows.budgets import set_budget
 from gistline.flows.close_windows import close_windows
 from gistline.flows.report_tools import ReportTools
 from gistline.flows.write_report import ReportOutcome, write_report
 from gistline.settings import DatabaseSettings, ReportSettings
 from gistline.simulator.messages_api import MessagesServer
 from gistline.storage import reports
+from gistline.storage.budget_book import BudgetKey
 from gistline.storage.dashboards import cost_rows, total_costs
 from gistline.storage.session import Sessions, close_database, open_database
 from gistline.storage.tables import ReportFinding, ReportRow, ReportWindow, WindowState
@@ -174,3 +178,22 @@ def test_a_deferred_finding_goes_to_no_report_that_has_all_its_own(sessions: Ses
             .where(ReportFinding.placement == Placement.DEFERRED)
             .values(report_id=whole.id, placement=Placement.ROW)
         )
+
+
+def test_what_a_budget_refuses_is_told_of_by_the_next_report_that_there_is_money_for(sessions: Sessions) -> None:
+    with MessagesServer() as server, tools_at(sessions, server, over_budget="defer") as tools:
+        key = BudgetKey(BudgetScope.SITE, "", BudgetPeriod.DAY)
+        set_budget(sessions, key, Decimal("0.000001"))
+        first = write(window_of(sessions, {"cam-1": ("open",)}), tools)
+        second = write(window_of(sessions, {"cam-1": ("open", "spur")}), tools)
+        assert "The money did not reach for a report." in first.body
+        assert server.requests == []
+        quiet = write(window_of(sessions, {"cam-1": ()}), tools)
+        assert quiet.body.startswith("No findings") or quiet.totals["findings"] == 0
+        set_budget(sessions, key, Decimal(1))
+        told = write(window_of(sessions, {"cam-2": ("open",)}), tools)
+    with sessions() as session:
+        assert places(session) == {(told.id, Placement.ROW): 4}
+        assert {first.id, second.id, quiet.id}.isdisjoint({report for report, _ in places(session)})
+    assert len(server.requests) == 1
+    assert told.totals["findings"] == 4
