@@ -17,9 +17,9 @@ demo: $(VENV)/.installed ## Three simulated cameras through the whole system: ta
 up: $(VENV)/.installed ## Servers, API and workers on this machine, until Ctrl-C
 	$(VENV)/bin/gistline up
 
-tools: ## What some tests need beside Python, from Debian: a browser, an MQTT broker (as root; without them those tests skip)
-	@command -v chromium >/dev/null && command -v mosquitto >/dev/null || \
-	  (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium mosquitto >/dev/null)
+tools: ## What some tests need beside Python, from Debian: a browser, an MQTT broker, Prometheus (as root; without them those tests skip)
+	@command -v chromium >/dev/null && command -v mosquitto >/dev/null && command -v promtool >/dev/null || \
+	  (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium mosquitto prometheus >/dev/null)
 
 test: $(VENV)/.installed-dev ## All tests, against a real PostgreSQL, a real Redis and real workers
 	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile

@@ -5,6 +5,7 @@ With ``api.processes`` above one this process only listens and keeps that many c
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from functools import partial
@@ -21,8 +22,10 @@ from gistline.settings import Settings, load_settings
 from gistline.settings_report import secrets_of
 from gistline.storage.session import close_database, open_database
 from gistline.telemetry import metrics
-from gistline.telemetry.listener import Exposed, Health, Place, listening
+from gistline.telemetry.listener import Exposed, Health, listening
 from gistline.telemetry.logs import set_up_logging
+from gistline.telemetry.places import Place
+from gistline.telemetry.tracing import tracing
 
 GRACE_S = 10
 KEEP_ALIVE_S = 30
@@ -59,8 +62,12 @@ def main() -> int:
 def _serve(settings: Settings, child: processes.Place | None) -> int:
     server = Server(config(settings, create_app(settings)))
     exposed = Exposed(metrics.REGISTRY, Health(ready=lambda: server.started))
+    # Uvicorn sends itself the signal again when it has stopped; what is opened here is still to be closed then.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     # the first has the API's own port for metrics, the others take those of workers
-    with listening(settings.metrics, Place.API if child is None or child.number == 1 else Place.WORKER, exposed):
+    place = Place.API if child is None or child.number == 1 else Place.WORKER
+    with tracing(settings.tracing, service="api"), listening(settings.metrics, place, exposed):
         if child is None:
             server.run()
         else:

@@ -27,7 +27,7 @@ from gistline.settings_access import AccessSettings
 from gistline.settings_acting import AlarmSettings, MqttSettings, VerdictChannelSettings
 from gistline.settings_base import FILE, Environment, Section, knob, with_password
 from gistline.settings_frames import FrameSettings
-from gistline.settings_observability import LogSettings, MetricsSettings
+from gistline.settings_observability import LogSettings, MetricsSettings, TracingSettings
 from gistline.settings_words import WordsSettings
 
 CONFIG_VARIABLE = "GISTLINE_CONFIG"
@@ -288,6 +288,7 @@ class Settings(BaseSettings):
     alarms: AlarmSettings = AlarmSettings()
     log: LogSettings = LogSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @classmethod
     def settings_customise_sources(

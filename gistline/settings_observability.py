@@ -1,4 +1,4 @@
-"""Settings of what the processes tell about themselves: logs and metrics."""
+"""Settings of what the processes tell about themselves: logs, metrics, traces."""
 
 from __future__ import annotations
 
@@ -42,3 +42,16 @@ class MetricsSettings(Section):
         ge=0,
         le=3_600,
     )
+
+
+class TracingSettings(Section):
+    """OpenTelemetry traces from submission to report; needs ``pip install gistline[trace]``."""
+
+    endpoint: str = knob(
+        "", "OTLP/HTTP address that spans are sent to, such as http://otel-collector:4318/v1/traces; empty is off."
+    )
+    authorization: SecretStr = knob(SecretStr(""), "Value of the Authorization header that the endpoint asks for.")
+    share: float = knob(
+        0.01, "Share of the submissions that are traced, chosen when they arrive.", unit="share", ge=0.0, le=1.0
+    )
+    timeout_s: float = knob(5.0, "Longest that sending a batch of spans may take.", unit="s", ge=0.1, le=60)

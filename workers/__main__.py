@@ -21,7 +21,9 @@ from gistline.settings import Settings, load_settings
 from gistline.settings_observability import LogSettings
 from gistline.settings_report import secrets_of
 from gistline.telemetry import logs, metrics
-from gistline.telemetry.listener import Exposed, Health, Place, listening
+from gistline.telemetry.listener import Exposed, Health, listening
+from gistline.telemetry.places import Place
+from gistline.telemetry.tracing import tracing
 from workers.app import QUEUES, Fleet, create_celery, worker_name
 from workers.runtime import detect_runtime, report_runtime
 from workers.tasks import add_detect_tasks, add_report_tasks, add_upkeep_tasks
@@ -54,6 +56,7 @@ def run_detect(settings: Settings, open_with: OpenModel = open_model) -> int:
     health = Health()
     exposed = Exposed(metrics.REGISTRY, health)
     with (
+        tracing(settings.tracing, service="worker-detect"),
         listening(settings.metrics, Place.WORKER, exposed) as address,
         detect_runtime(settings, open_with, say_refused=say_refused) as runtime,
     ):
@@ -79,7 +82,11 @@ def run_report(settings: Settings) -> int:
     """
     health = Health()
     exposed = Exposed(metrics.REGISTRY, health)
-    with listening(settings.metrics, Place.WORKER, exposed) as address, report_runtime(settings) as runtime:
+    with (
+        tracing(settings.tracing, service="worker-report"),
+        listening(settings.metrics, Place.WORKER, exposed) as address,
+        report_runtime(settings) as runtime,
+    ):
         runtime.metrics_address = address
         app = create_celery(settings, Fleet.REPORT)
         add_report_tasks(app, runtime)

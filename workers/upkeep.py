@@ -30,7 +30,8 @@ from gistline.storage.drains import forget_drain, is_asked_to_leave
 from gistline.storage.heartbeats import Beat, remove_beat, save_beat
 from gistline.storage.session import Sessions, transaction
 from gistline.telemetry import metrics
-from gistline.telemetry.listener import Exposed, Health, Place, listening
+from gistline.telemetry.listener import Exposed, Health, listening
+from gistline.telemetry.places import Place
 from workers.app import Fleet, is_stopping, leave, worker_name
 from workers.retries import Reactions, settled
 from workers.runtime import DetectRuntime, ReportRuntime

@@ -19,7 +19,8 @@ from gistline.storage.drains import forget_drain, is_asked_to_leave
 from gistline.storage.heartbeats import Beat, remove_beat, save_beat
 from gistline.storage.session import Sessions, close_database, open_database, transaction
 from gistline.telemetry import metrics
-from gistline.telemetry.listener import Exposed, Health, Place, listening
+from gistline.telemetry.listener import Exposed, Health, listening
+from gistline.telemetry.places import Place
 from workers.upkeep import Duty, Watch
 
 log = logging.getLogger(__name__)

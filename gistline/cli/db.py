@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 from sqlalchemy.exc import OperationalError
 
+from gistline.cli.database import database
 from gistline.cli.invocation import settings_of
 from gistline.cli.output import console, print_json
 from gistline.embedded.servers import attached
 from gistline.errors import StorageUnavailable
+from gistline.flows.grant_reader import grant_reader
 from gistline.storage import migrate
 
 
@@ -47,6 +50,26 @@ def current(context: click.Context, /, *, as_json: bool) -> None:
         advice = "up to date" if found == head else f"needed is {head}: run 'gistline db upgrade'"
         console().print(f"{found or 'empty'} ({advice})")
     context.exit(0 if found == head else 1)
+
+
+@command.command("reader")
+@click.argument("name")
+@click.option(
+    "--password-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="File that holds the role's password.",
+)
+@click.pass_context
+def reader(context: click.Context, /, *, name: str, password_file: Path) -> None:
+    """Make a role that may read what dashboards show, for Grafana and KEDA; safe to repeat, and after each upgrade.
+
+    It sees no key, no password and no model file, writes nothing, and its statements end after 15 seconds.
+    """
+    password = password_file.read_text().rstrip("\r\n")
+    with database(context) as opened:
+        grant_reader(opened.sessions, name, password)
+    console().print(f"{name} may read what dashboards show.")
 
 
 @contextmanager

@@ -7,15 +7,16 @@ import json
 
 import click
 
+from gistline.cli.addresses import reachable
 from gistline.cli.invocation import settings_of
 from gistline.cli.output import console
-from gistline.cli.stack import reachable
 from gistline.errors import SettingsError, StorageUnavailable
 from gistline.settings import Settings
-from gistline.telemetry.listener import Place
+from gistline.telemetry.places import Place
 
 TIMEOUT_S = 4.0
-PLACES = {"detect": Place.WORKER, "report": Place.WORKER, "beat": Place.BEAT, "metrics": Place.EXPORTER}
+WORKERS = ("detect", "report", "verdicts")
+PLACES = dict.fromkeys(WORKERS, Place.WORKER) | {"beat": Place.BEAT, "metrics": Place.EXPORTER}
 KINDS = ("api", *PLACES)
 
 
@@ -24,7 +25,7 @@ KINDS = ("api", *PLACES)
 @click.option("--live", is_flag=True, help="Only whether it is alive, not whether it takes work.")
 @click.pass_context
 def command(context: click.Context, /, *, kind: str, live: bool) -> None:
-    """Ask a process of this machine whether it is ready: api, detect, report, beat or metrics; exits 1 when not.
+    """Ask a process of this machine whether it is ready; exits 1 when not.
 
     The API is asked on its own port, the others on that of their metrics, so metrics.port must not be 0. Meant for one
     process a container; of several workers on one machine the first is asked.

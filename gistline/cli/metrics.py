@@ -14,8 +14,9 @@ from gistline.cli.invocation import settings_of
 from gistline.errors import SettingsError
 from gistline.flows.expose_fleet import expose_fleet
 from gistline.settings_report import secrets_of
-from gistline.telemetry.listener import Place, listening, written
+from gistline.telemetry.listener import listening, written
 from gistline.telemetry.logs import set_up_logging
+from gistline.telemetry.places import Place
 
 
 @click.command("metrics")
@@ -32,7 +33,7 @@ def command(context: click.Context, /, *, once: bool) -> None:
     if not (once or settings.metrics.port):
         raise SettingsError("metrics.port is 0: no metrics are served.", cure="Set GISTLINE_METRICS__PORT, or --once.")
     with database(context) as opened:
-        exposed = expose_fleet(opened.sessions, opened.settings.metrics)
+        exposed = expose_fleet(opened.sessions, opened.settings.metrics, model=opened.settings.reports.model)
         if once:
             click.echo(written(exposed.registry), nl=False)
             return

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from gistline.cli.addresses import reachable
 from gistline.embedded.processes import Program, tail, termination_raises
 from gistline.embedded.redis import free_port
 from gistline.embedded.servers import child_environment, servers
@@ -119,12 +120,6 @@ def _with_port(settings: Settings) -> Settings:
                 cure="Set GISTLINE_API__PORT to another port; 0 takes a free one.",
             ) from error
     return settings
-
-
-def reachable(host: str) -> str:
-    """Address that reaches a server listening on ``host`` from this machine."""
-    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not listened on
-    return local.get(host, f"[{host}]" if ":" in host else host)
 
 
 def wait_until_ready(stack: Stack, say: Say) -> None:

@@ -22,7 +22,7 @@ from gistline.storage.batches import BatchNote, Spent, save_batches
 from gistline.storage.findings import Measure
 from gistline.storage.frames import Outcome, Trouble, finish, give_back, retry_or_fail
 from gistline.storage.session import transaction
-from gistline.telemetry import metrics
+from gistline.telemetry import metrics, tracing
 from gistline.telemetry.logs import log_fields
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ def _write(batch: Batch, station: Station, measure: Measure) -> Inspected:
         written = _finish(batch, station, measure)
     commit_s = time.perf_counter() - began
     _note(batch, station, measure, commit_s)
+    _trace(batch, written, station)
     metrics.count_ends((one.state, one.verdict.kind) for one in batch.outcomes if one.frame_id in written)
     _tidy(batch, written, station)
     done = Inspected(
@@ -158,6 +159,26 @@ def _note(batch: Batch, station: Station, measure: Measure, commit_s: float) -> 
     seconds = {stage: getattr(spent, f"{stage}_s") for stage in metrics.STAGES}
     capacity = station.settings.fleet.batch_size
     metrics.count_batch(metrics.BatchTimes(accepted, batch.claim.claimed, capacity, seconds))
+
+
+def _trace(batch: Batch, written: set[UUID], station: Station) -> None:
+    """Tell of the batch in the traces of its frames, where somebody follows them."""
+    if not tracing.is_on():
+        return
+    ends = {one.frame_id: one for one in batch.outcomes if one.frame_id in written}
+    frames = [
+        tracing.TracedFrame(
+            frame.traceparent,
+            {"gistline.frame": frame.id, "gistline.state": end.state, "gistline.verdict": end.verdict.kind},
+        )
+        for frame in batch.claim.frames
+        if (end := ends.get(frame.id)) and frame.traceparent and tracing.is_traced(frame.traceparent)
+    ]
+    stages: dict[str, object] = {
+        f"gistline.{stage}_s": getattr(batch, f"{stage}_s") for stage in ("fetch", "decode", "infer", "post")
+    }
+    about = stages | {"gistline.worker": station.worker, "gistline.frames": len(batch.claim.frames)}
+    tracing.batch_ended(batch.claim.token, time.monotonic() - batch.claim.claimed, about, frames)
 
 
 def _tidy(batch: Batch, written: set[UUID], station: Station) -> None:

@@ -24,6 +24,7 @@ from gistline.reports.tokens import ceiling, schema_ceiling
 from gistline.storage import budgets, ledger, windows
 from gistline.storage.session import transaction
 from gistline.storage.tables import AttemptState
+from gistline.telemetry import tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,15 @@ def buy_answer(call: Call, tools: ReportTools) -> str:
             return stored
         attempt_id = ledger.open_attempt(session, _attempt(session, call, tools, at))
 
-    def book(attempt: Attempt) -> None:
-        with transaction(tools.sessions) as session:
-            ledger.settle_attempt(session, attempt_id, _settlement(attempt, tools.writer.model, at))
+    told = {"gen_ai.request.model": tools.writer.model, "gistline.call": call.name, "gistline.attempt": attempt_id}
+    with tracing.span(f"chat {tools.writer.model}", told) as span:
 
-    return tools.writer.write(call.request, book=book)
+        def book(attempt: Attempt) -> None:
+            with transaction(tools.sessions) as session:
+                ledger.settle_attempt(session, attempt_id, _settlement(attempt, tools.writer.model, at))
+            span.note(_facts(attempt))
+
+        return tools.writer.write(call.request, book=book)
 
 
 def most_usd(request: Request, model: str, at: datetime) -> Decimal:
@@ -98,6 +103,17 @@ def _attempt(session: Session, call: Call, tools: ReportTools, at: datetime) -> 
         price=price_vector(writer.model, at=at),
         purchase=purchase,
     )
+
+
+def _facts(attempt: Attempt) -> tracing.Attributes:
+    """What a trace says of an attempt."""
+    usage = attempt.usage
+    return {
+        "gistline.outcome": attempt.outcome,
+        "http.response.status_code": attempt.http_status,
+        "gen_ai.usage.input_tokens": usage and usage.total_input_tokens,
+        "gen_ai.usage.output_tokens": usage and usage.output_tokens,
+    }
 
 
 def _settlement(attempt: Attempt, model: str, at: datetime) -> ledger.Settlement:

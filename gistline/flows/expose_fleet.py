@@ -52,8 +52,11 @@ FAMILIES: Final = {
 """Every metric of the exporter. Counters get the ending ``_total`` when they are served."""
 
 
-def expose_fleet(sessions: Sessions, settings: MetricsSettings) -> Exposed:
-    """What ``gistline metrics`` serves: the metrics above, and ``/targets``, where Prometheus finds the workers."""
+def expose_fleet(sessions: Sessions, settings: MetricsSettings, *, model: str = "") -> Exposed:
+    """What ``gistline metrics`` serves: the metrics above, and ``/targets``, where Prometheus finds the workers.
+
+    Counters of ``model``, the one that writes, begin at 0, so that its first call is an increase.
+    """
 
     def queue() -> Sequence[Reading]:
         with transaction(sessions) as session:
@@ -61,7 +64,7 @@ def expose_fleet(sessions: Sessions, settings: MetricsSettings) -> Exposed:
 
     def totals() -> Sequence[Reading]:
         with transaction(sessions) as session:
-            return list(_totals(total_facts(session)))
+            return list(_totals(total_facts(session), model))
 
     def targets() -> Answer:
         with transaction(sessions) as session:
@@ -96,22 +99,28 @@ def _queue(facts: QueueFacts) -> Iterator[Reading]:
             yield Reading("gistline_workers", getattr(found, condition), (name, condition))
 
 
-def _totals(facts: TotalFacts) -> Iterator[Reading]:
+def _totals(facts: TotalFacts, model: str) -> Iterator[Reading]:
     for state in FrameState:
         yield Reading("gistline_frames", facts.frames.get(state, 0), (state.value,))
     for window_state in WindowState:
         yield Reading("gistline_report_windows", facts.windows.get(window_state, 0), (window_state.value,))
     for writer, count in facts.reports.items():
         yield Reading("gistline_reports", count, (writer,))
-    yield from _money(facts.attempts)
+    yield from _money(facts.attempts, model)
     yield Reading("gistline_image_plan_usd", float(facts.image_usd))
     yield Reading("gistline_database_size_bytes", facts.database_bytes)
 
 
-def _money(attempts: Sequence[Attempts]) -> Iterator[Reading]:
-    for one in attempts:
-        yield Reading("gistline_llm_attempts", one.count, (one.model, one.billing, one.state))
-        if one.state == AttemptState.PAID:
-            yield Reading("gistline_llm_cost_usd", float(one.usd), (one.model, one.billing))
-            for kind in TOKEN_KINDS:
-                yield Reading("gistline_llm_tokens", one.tokens[kind], (one.model, one.billing, kind))
+def _money(attempts: Sequence[Attempts], model: str) -> Iterator[Reading]:
+    found = {(one.model, one.billing, one.state): one for one in attempts}
+    pairs = {(one.model, one.billing) for one in attempts} | (
+        {(model, billing) for billing in BILLINGS} if model else set()
+    )
+    for pair in sorted(pairs):
+        for state in AttemptState:
+            one = found.get((*pair, state.value))
+            yield Reading("gistline_llm_attempts", one.count if one else 0, (*pair, state.value))
+        paid = found.get((*pair, AttemptState.PAID.value))
+        yield Reading("gistline_llm_cost_usd", float(paid.usd) if paid else 0.0, pair)
+        for kind in TOKEN_KINDS:
+            yield Reading("gistline_llm_tokens", paid.tokens[kind] if paid else 0, (*pair, kind))

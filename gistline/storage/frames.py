@@ -65,6 +65,7 @@ class ClaimedFrame:
     accepted_at: datetime
     camera_id: int
     queue_at: datetime
+    traceparent: str | None = None
 
 
 CLAIMED: Final = tuple(getattr(FrameRow, field.name) for field in fields(ClaimedFrame))

@@ -1,1 +1,1 @@
-"""What the processes tell about themselves: logs and metrics. None of it is needed for the work to be done."""
+"""What the processes tell about themselves: logs, metrics, traces. None of it is needed for the work to be done."""

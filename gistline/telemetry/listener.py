@@ -13,7 +13,6 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import IntEnum
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -25,6 +24,7 @@ from prometheus_client.exposition import choose_encoder
 
 from gistline.errors import GistlineError, SettingsError
 from gistline.settings_observability import MetricsSettings
+from gistline.telemetry.places import Place
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +32,6 @@ IDLE_S: Final = 10.0
 """A connection that says nothing for this long is closed."""
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
-
-
-class Place(IntEnum):
-    """Which port after ``metrics.port`` a kind of process takes; workers try several from theirs."""
-
-    API = 0
-    EXPORTER = 1
-    BEAT = 2
-    WORKER = 3
 
 
 class Answer(NamedTuple):

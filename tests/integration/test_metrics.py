@@ -27,7 +27,8 @@ from gistline.settings_observability import LogSettings, MetricsSettings
 from gistline.settings_report import as_environment
 from gistline.storage.session import Sessions, close_database, open_database, transaction
 from gistline.storage.tables import BatchRow, FrameRow, LlmAttempt, ReportRow, VerdictRow
-from gistline.telemetry.listener import Place, written
+from gistline.telemetry.listener import written
+from gistline.telemetry.places import Place
 from tests.support.api import NO_TLS
 from tests.support.fleet import Fleet, fleet, fleet_settings, picture
 from tests.support.observed import Scrape, Started, free_ports, get, parsed, scrape, started, value, wait_for

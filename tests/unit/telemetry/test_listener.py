@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from gistline.errors import SettingsError, StorageUnavailable
 from gistline.settings_observability import MetricsSettings
-from gistline.telemetry.listener import Answer, Exposed, Health, Place, listening
+from gistline.telemetry.listener import Answer, Exposed, Health, listening
+from gistline.telemetry.places import Place
 from tests.support.observed import free_ports
 
 
