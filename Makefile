@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 CANDIDATES := python3.12 python3.11 python3.13 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up tools test chaos check bench migrate clean
+.PHONY: help demo up tools test chaos fuzz docs check bench migrate clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -35,6 +35,12 @@ check: $(VENV)/.installed-dev ## Style, types, import contracts, caps, migration
 	$(PYTHON) -m tests.support.caps
 	$(PYTHON) -m tests.support.schema
 	$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
+
+fuzz: $(VENV)/.installed-dev ## The API against made-up requests, by its own description: EXAMPLES=200 a route and check
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),200) $(PYTHON) -m pytest tests/integration/test_api_fuzz.py -q -s --timeout 3600
+
+docs: $(VENV)/.installed-dev ## Write the parts of docs/ that the program itself makes
+	$(PYTHON) -m tests.support.reference
 
 bench: $(VENV)/.installed-dev ## The README's numbers, measured here
 	$(PYTHON) -m benchmarks

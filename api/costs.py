@@ -1,4 +1,4 @@
-"""What the line's reports cost, beside what sending its images would have."""
+"""What reports cost, beside what sending their images would have."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.deps import CameraOf, ServicesOf
-from api.schemas import CostDay, CostsAnswer, CostTable
-from gistline.storage.dashboards import cost_rows, total_costs
+from api.callers import CallerOf
+from api.cursors import COSTS, seen_lines, shown
+from api.deps import ServicesOf
+from api.lists import CostDay, CostList, CostsQuery
+from api.schemas import CostsAnswer
+from gistline.storage.lists import list_costs
 from gistline.storage.session import transaction
 
 router = APIRouter(prefix="/v1/costs", tags=["costs"])
 
 
-@router.get("")
-def read(camera: CameraOf, services: ServicesOf, days: Annotated[int, Query(ge=1, le=366)] = 30) -> CostTable:
-    """Costs by day (UTC) and model, today included."""
+@router.get("", name="list_costs")
+def list_days(caller: CallerOf, services: ServicesOf, query: Annotated[CostsQuery, Query()]) -> CostList:
+    """Costs by day (UTC), line and model."""
+    lines, cut = seen_lines(caller, query.line), query.cut(COSTS)
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    since = today - timedelta(days=days - 1)
+    since = today - timedelta(days=query.days - 1)
     with transaction(services.sessions) as session:
-        rows = [row for row in cost_rows(session, since=since) if row.line == camera.line]
-    return CostTable(
-        line=camera.line,
+        page, total = list_costs(session, lines, cut, since=since)
+    return CostList(
+        items=shown(CostDay, page.items),
+        next=query.behind(page),
         since=since.date(),
-        days=[CostDay.model_validate(row) for row in rows],
-        total=CostsAnswer.model_validate(total_costs(rows)),
+        total=CostsAnswer.model_validate(total),
     )

@@ -1,19 +1,26 @@
-"""Frames: sent by cameras, read back by the camera that sent them."""
+"""Frames: sent by cameras, read back by the camera that sent them and by whoever may see their line."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.admission import PlaceHeld
 from api.bodies import MULTIPART, read_images
+from api.callers import CallerOf, ReaderOf
+from api.cursors import FRAME, seen_lines
 from api.deps import CameraOf, ServicesOf
 from api.findings import finding_answers
+from api.lists import FrameEntry, FrameList, FramesQuery
+from api.problems import REFUSED_UPLOADS, problems_of
 from api.schemas import AcceptedFrames, EngineAnswer, FrameAnswer, FrameFields, VerdictAnswer
+from gistline.errors import NotFound
 from gistline.flows.submit_frames import submit_frames
+from gistline.storage import lists
+from gistline.storage.cameras import CameraIdentity
 from gistline.storage.frame_reads import InspectedFrame, read_frame
 from gistline.storage.session import transaction
 
@@ -30,10 +37,13 @@ _PARTS: dict[str, Any] = {
         },
     }
 }
+IMAGE: dict[int | str, dict[str, Any]] = {200: {"description": "The image.", "content": {"image/*": _BYTES}}}
 BODY = {"requestBody": {"required": True, "content": {"image/*": _BYTES, MULTIPART: _PARTS}}}
 
 
-@router.post("", status_code=202, openapi_extra=BODY, dependencies=[PlaceHeld])
+@router.post(
+    "", name="submit_frames", status_code=202, openapi_extra=BODY, dependencies=[PlaceHeld], responses=REFUSED_UPLOADS
+)
 async def submit(
     request: Request, camera: CameraOf, services: ServicesOf, fields: Annotated[FrameFields, Query()]
 ) -> AcceptedFrames:
@@ -55,11 +65,54 @@ async def submit(
     return AcceptedFrames.model_validate({"frames": accepted}, from_attributes=True)
 
 
-@router.get("/{frame_id}")
-def read(frame_id: UUID, camera: CameraOf, services: ServicesOf) -> FrameAnswer:
-    """State, verdict, findings and engine of one of the camera's own frames."""
+@router.get("")
+def list_frames(caller: CallerOf, services: ServicesOf, query: Annotated[FramesQuery, Query()]) -> FrameList:
+    """Frames, newest first."""
+    wanted = query.frames(seen_lines(caller, query.line))
     with transaction(services.sessions) as session:
-        return _answer(read_frame(session, frame_id, camera_id=camera.id))
+        page = lists.list_frames(session, wanted, query.cut(FRAME))
+        return FrameList(items=[_entry(one) for one in page.items], next=query.behind(page))
+
+
+@router.get("/{frame_id}", name="read_frame", responses=problems_of(NotFound))
+def read(frame_id: UUID, reader: ReaderOf, services: ServicesOf) -> FrameAnswer:
+    """State, verdict, findings and engine of a frame; a camera reads those that it sent."""
+    with transaction(services.sessions) as session:
+        if isinstance(reader, CameraIdentity):
+            return _answer(read_frame(session, frame_id, camera_id=reader.id))
+        return _answer(read_frame(session, frame_id, lines=reader.lines))
+
+
+@router.get(
+    "/{frame_id}/image", name="read_frame_image", response_class=Response, responses=IMAGE | problems_of(NotFound)
+)
+def read_image(frame_id: UUID, caller: CallerOf, services: ServicesOf) -> Response:
+    """The bytes as they were sent, as long as they are kept."""
+    with transaction(services.sessions) as session:
+        frame = read_frame(session, frame_id, lines=caller.lines).frame
+    if not frame.bytes_stored:
+        raise NotFound(
+            f"The bytes of frame {frame_id} are not kept.",
+            cure="See frames.keep and frames.keep_days.",
+            frame_id=frame_id,
+        )
+    return Response(services.store.get(frame.sha256), media_type=frame.media_type)
+
+
+def _entry(one: lists.ListedFrame) -> FrameEntry:
+    frame = one.frame
+    return FrameEntry(
+        id=frame.id,
+        frame_key=frame.idempotency_key,
+        state=frame.state,
+        camera=one.camera,
+        line=frame.line,
+        part_number=frame.part_number,
+        verdict=one.verdict,
+        captured_at=frame.captured_at,
+        accepted_at=frame.accepted_at,
+        finished_at=frame.finished_at,
+    )
 
 
 def _answer(found: InspectedFrame) -> FrameAnswer:

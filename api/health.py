@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import redis
 from fastapi import APIRouter
 from fastapi.responses import Response
+from pydantic import BaseModel
 from redis.exceptions import RedisError
 
-from api.deps import Services, ServicesOf
+from api.deps import Open, Services, ServicesOf
 from api.problems import problem
 from gistline.errors import GistlineError, StorageUnavailable
 from gistline.settings import RedisSettings
@@ -22,13 +23,27 @@ router = APIRouter(tags=["health"])
 BROKER_TIMEOUT_S = 0.5
 
 
-@router.get("/healthz")
-async def alive() -> dict[str, str]:
+class AliveAnswer(BaseModel):
+    """The event loop turns."""
+
+    status: Literal["ok"]
+
+
+class ReadyAnswer(BaseModel):
+    """Frames can be accepted. Of each kind of worker: how many are alive, ready, unproven, in trouble."""
+
+    status: Literal["ready"]
+    broker: Literal["up", "down"]
+    workers: dict[str, dict[str, int]]
+
+
+@router.get("/healthz", name="is_alive", dependencies=[Open])
+async def alive() -> AliveAnswer:
     """200 as long as the event loop turns."""
-    return {"status": "ok"}
+    return AliveAnswer(status="ok")
 
 
-@router.get("/readyz", response_model=None)
+@router.get("/readyz", name="is_ready", response_model=ReadyAnswer, dependencies=[Open])
 def ready(services: ServicesOf) -> Response | dict[str, Any]:
     """200 when frames can be accepted: the database answers with the right tables, and the store takes bytes.
 

@@ -16,7 +16,7 @@ from fastapi import Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.deps import Services, ServicesOf
-from gistline.domain import Person, Role
+from gistline.domain import Caller, Person, Role
 from gistline.errors import NotAllowed, NotAuthenticated
 from gistline.settings_access import AccessSettings
 from gistline.storage.session import transaction
@@ -70,7 +70,7 @@ def require(least: Role) -> Any:
     return Depends(Require(least))
 
 
-def check_role(person: Person, least: Role) -> None:
+def check_role(person: Caller, least: Role) -> None:
     """Refuse whoever may do less.
 
     Raises:

@@ -11,19 +11,33 @@ import logging
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api.dashboard.page import Look, render
-from gistline.errors import FleetBusy, GistlineError, NotAuthenticated, RequestRejected
+from gistline.errors import (
+    Conflict,
+    FleetBusy,
+    FrameDamaged,
+    GistlineError,
+    ImageRejected,
+    ImageTooLarge,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    RequestRejected,
+    StorageFull,
+    StorageUnavailable,
+    TooManyRequests,
+)
 
 MEDIA_TYPE = "application/problem+json"
 FIELDS = "See /docs for the fields and their bounds."
@@ -57,6 +71,57 @@ class MediaTypeRefused(RequestRejected):
 
     status_code: ClassVar[int] = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     title: ClassVar[str] = "Media type refused"
+
+
+class Problem(BaseModel):
+    """What every error is answered with (RFC 9457)."""
+
+    type: str = Field(
+        description="`urn:gistline:problem:` and a name that stays.", examples=["urn:gistline:problem:not-found"]
+    )
+    title: str = Field(description="The name in words.", examples=["Not found"])
+    status: int = Field(description="The HTTP status.", examples=[404])
+    detail: str = Field(description="What was wrong.", examples=["There is no frame 0199... that you may see."])
+    cure: str = Field(description="What to do about it.", examples=["Ask with the key that sent it."])
+    ids: dict[str, str] = Field(description="What it is about.", examples=[{"frame_id": "0199..."}])
+
+
+def problems_of(*kinds: type[GistlineError]) -> dict[int | str, dict[str, Any]]:
+    """Description of the errors that a route answers with beside those that every route may."""
+    named: dict[int, list[str]] = {}
+    for kind in kinds:
+        named.setdefault(int(kind.status_code), []).append(kind.title)
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": " or ".join(titles) + ".", "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status, titles in named.items()
+    }
+
+
+ON_UPLOADS: Final[tuple[type[GistlineError], ...]] = (
+    RequestMalformed,
+    RequestTooSlow,
+    Conflict,
+    RequestTooLarge,
+    ImageTooLarge,
+    MediaTypeRefused,
+    ImageRejected,
+    RequestRejected,
+    FleetBusy,
+    TooManyRequests,
+    StorageFull,
+)
+REFUSED_UPLOADS: Final = problems_of(*ON_UPLOADS)
+ANSWERED: Final[tuple[type[GistlineError], ...]] = (
+    *ON_UPLOADS,
+    NotAuthenticated,
+    NotAllowed,
+    NotFound,
+    GistlineError,
+    FrameDamaged,
+    StorageUnavailable,
+)
+"""Every kind of error that the API answers with, beside those of routing (unknown paths and methods)."""
 
 
 def install(app: FastAPI) -> None:
@@ -102,8 +167,12 @@ def content_of(error: GistlineError) -> dict[str, Any]:
 
 
 def _head(status: int, title: str) -> dict[str, Any]:
-    kind = re.sub(r"[^a-z]+", "-", title.lower())
-    return {"type": f"urn:gistline:problem:{kind}", "title": title, "status": int(status)}
+    return {"type": f"urn:gistline:problem:{name_of(title)}", "title": title, "status": int(status)}
+
+
+def name_of(title: str) -> str:
+    """The part of a problem's type that programs compare: ``Not found`` -> ``not-found``."""
+    return re.sub(r"[^a-z]+", "-", title.lower())
 
 
 def rejected(where: str, error: ValidationError) -> RequestRejected:

@@ -1,4 +1,4 @@
-"""Reports of the line at which the asking camera stands."""
+"""Report windows, and the reports that were written about them."""
 
 from __future__ import annotations
 
@@ -7,37 +7,50 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from api.deps import CameraOf, ServicesOf
-from api.schemas import ReportAnswer, WindowAnswer, WindowsAnswer
+from api.callers import CallerOf
+from api.cursors import TIMED, seen_lines
+from api.deps import ServicesOf
+from api.lists import ReportEntry, ReportList, ReportsQuery, WindowList, WindowsQuery
+from api.problems import problems_of
+from api.schemas import ReportAnswer, WindowAnswer
 from gistline.errors import NotFound
-from gistline.storage.reports import list_windows, read_report
+from gistline.storage import lists
+from gistline.storage.reports import read_report
 from gistline.storage.session import transaction
-from gistline.storage.tables import ReportRow, ReportWindow
+from gistline.storage.tables import ReportWindow
 
-router = APIRouter(prefix="/v1/reports", tags=["reports"])
+router = APIRouter(prefix="/v1", tags=["reports"])
 
 
-@router.get("")
-def list_reports(
-    camera: CameraOf, services: ServicesOf, limit: Annotated[int, Query(ge=1, le=500)] = 50
-) -> WindowsAnswer:
-    """The line's latest windows, with their reports where these are written."""
+@router.get("/windows")
+def list_windows(caller: CallerOf, services: ServicesOf, query: Annotated[WindowsQuery, Query()]) -> WindowList:
+    """Windows, the latest first, with the ids of their reports where these are written."""
+    lines, cut = seen_lines(caller, query.line), query.cut(TIMED)
     with transaction(services.sessions) as session:
-        listed = list_windows(session, limit=limit, line=camera.line)
-        return WindowsAnswer(windows=[_window(entry.window, entry.report) for entry in listed])
+        page = lists.list_windows(session, lines, cut, period=query.period, state=query.state)
+        return WindowList(items=[_window(one.window, one.report_id) for one in page.items], next=query.behind(page))
 
 
-@router.get("/{report_id}")
-def read(report_id: UUID, camera: CameraOf, services: ServicesOf) -> ReportAnswer:
-    """One report of the line."""
+@router.get("/reports")
+def list_reports(caller: CallerOf, services: ServicesOf, query: Annotated[ReportsQuery, Query()]) -> ReportList:
+    """Written reports, newest first."""
+    lines, cut = seen_lines(caller, query.line), query.cut(TIMED)
+    with transaction(services.sessions) as session:
+        page = lists.list_reports(session, lines, cut, period=query.period)
+        return ReportList(items=[_report(one) for one in page.items], next=query.behind(page))
+
+
+@router.get("/reports/{report_id}", name="read_report", responses=problems_of(NotFound))
+def read(report_id: UUID, caller: CallerOf, services: ServicesOf) -> ReportAnswer:
+    """One report: its text, what it counts, and what it cost beside sending the images."""
     with transaction(services.sessions) as session:
         found = read_report(session, report_id)
-        if found.window.line != camera.line:
-            raise NotFound(f"There is no report {report_id} of line {camera.line!r}.", report_id=report_id)
+        if not caller.sees(found.window.line):
+            raise NotFound(f"There is no report {report_id}.", cure="GET /v1/reports lists them.", report_id=report_id)
         report = found.report
         return ReportAnswer(
             id=report.id,
-            window=_window(found.window, report),
+            window=_window(found.window, report.id),
             writer=report.writer,
             model=report.model,
             body=report.body,
@@ -54,12 +67,27 @@ def read(report_id: UUID, camera: CameraOf, services: ServicesOf) -> ReportAnswe
         )
 
 
-def _window(window: ReportWindow, report: ReportRow | None) -> WindowAnswer:
+def _window(window: ReportWindow, report_id: UUID | None) -> WindowAnswer:
     return WindowAnswer(
-        window_id=window.id,
+        id=window.id,
         line=window.line,
         starts_at=window.starts_at,
         ends_at=window.ends_at,
         state=window.state,
-        report_id=report.id if report else None,
+        report_id=report_id,
+    )
+
+
+def _report(one: lists.ListedReport) -> ReportEntry:
+    return ReportEntry(
+        id=one.id,
+        line=one.window.line,
+        starts_at=one.window.starts_at,
+        ends_at=one.window.ends_at,
+        writer=one.writer,
+        model=one.model,
+        cost_usd=one.cost_usd,
+        simulated=one.simulated,
+        image_usd=one.image_usd,
+        created_at=one.created_at,
     )

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from gistline.domain import FrameState, Placement, Role, VerdictKind
 from gistline.storage.tables import WindowState
@@ -16,8 +25,13 @@ from gistline.storage.tables import WindowState
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 
 
+_UNSEEN = r"\x00-\x1f\x7f-\xa0\xad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff0-\uffff"
+"""Controls, spaces but the plain one, what turns or hides text, and the mark of a wrong character."""
+_PRINTABLE = re.compile(rf"[^{_UNSEEN}\ud800-\udfff]*")
+
+
 def _printable(value: str) -> str:
-    if not value.isprintable() or "\N{REPLACEMENT CHARACTER}" in value:
+    if not _PRINTABLE.fullmatch(value):
         raise ValueError("only printable characters of valid UTF-8 are accepted")
     return value
 
@@ -28,10 +42,22 @@ def _rfc3339(value: Any) -> Any:
     raise ValueError("write it as in RFC 3339 with a time zone, such as 2027-01-31T13:45:00.250Z")
 
 
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=200, json_schema_extra={"pattern": f"^[^{_UNSEEN}]+$"}),
+    AfterValidator(_printable),
+]
 Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
-Utc = Annotated[datetime, PlainSerializer(lambda moment: moment.astimezone(UTC).isoformat().replace("+00:00", "Z"))]
-Dollars = Annotated[Decimal, PlainSerializer(lambda amount: format(amount, "f"), return_type=str)]
+Utc = Annotated[
+    datetime,
+    PlainSerializer(lambda moment: moment.astimezone(UTC).isoformat().replace("+00:00", "Z"), return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
+Dollars = Annotated[
+    Decimal,
+    PlainSerializer(lambda amount: format(amount, "f"), return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^-?\d+(\.\d+)?$", "examples": ["0.000408"]}, mode="serialization"),
+]
 
 
 class FrameFields(BaseModel):
@@ -138,27 +164,15 @@ class FrameAnswer(Answer):
     findings: list[FindingAnswer]
 
 
-class FindingsAnswer(Answer):
-    """Findings, most confident first."""
-
-    findings: list[FindingAnswer]
-
-
 class WindowAnswer(Answer):
     """A stretch of time of a line, and its report once it is written."""
 
-    window_id: UUID
+    id: UUID
     line: str
     starts_at: Utc
     ends_at: Utc
     state: WindowState
     report_id: UUID | None
-
-
-class WindowsAnswer(Answer):
-    """Windows, newest first."""
-
-    windows: list[WindowAnswer]
 
 
 class ReportAnswer(Answer):
@@ -197,18 +211,8 @@ class CostsAnswer(Answer):
     saving_usd: Dollars
 
 
-class CostDay(Answer):
-    """Costs of one day and model."""
+class DecisionAnswer(Answer):
+    """What was decided about a frame that had been given up."""
 
-    day: date
-    model: str
-    costs: CostsAnswer
-
-
-class CostTable(Answer):
-    """Costs of a line since a day, newest first, and their sum."""
-
-    line: str
-    since: date
-    days: list[CostDay]
-    total: CostsAnswer
+    frame_id: UUID
+    decision: Literal["retried", "discarded"]

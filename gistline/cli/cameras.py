@@ -18,6 +18,14 @@ from gistline.storage.cameras import NORMAL, list_cameras
 from gistline.storage.session import transaction
 
 PRIORITY = click.IntRange(0, 9)
+OVERLAP = click.option(
+    "--overlap",
+    "overlap_h",
+    type=click.FloatRange(0, 8_760),
+    default=0.0,
+    metavar="HOURS",
+    help="Leave the old keys good so long, while whoever has it is changed over.",
+)
 
 
 @click.group("cameras")
@@ -38,7 +46,7 @@ def add(context: click.Context, /, *, name: str, line: str, priority: int, as_js
     if as_json:
         print_json({"name": camera.name, "line": camera.line, "key": key})
     else:
-        _print_key(key)
+        print_key(key)
 
 
 @command.command("list")
@@ -73,19 +81,12 @@ def set_command(context: click.Context, /, *, name: str, priority: int) -> None:
 
 @command.command("rekey")
 @click.argument("name")
-@click.option(
-    "--overlap",
-    "overlap_h",
-    type=click.FloatRange(0, 8_760),
-    default=0.0,
-    metavar="HOURS",
-    help="Leave the old keys good so long, while the camera is changed over.",
-)
+@OVERLAP
 @click.pass_context
 def rekey(context: click.Context, /, *, name: str, overlap_h: float) -> None:
     """Make a camera a new key, print it, and revoke its old ones, now or --overlap hours later."""
     with database(context) as opened:
-        _print_key(rekey_camera(opened.sessions, name, overlap_h=overlap_h, by=actor()))
+        print_key(rekey_camera(opened.sessions, name, overlap_h=overlap_h, by=actor()))
 
 
 @command.command("revoke")
@@ -98,7 +99,7 @@ def revoke(context: click.Context, /, *, name: str) -> None:
     console().print(f"{count} keys of {name} revoked.", markup=False)
 
 
-def _print_key(key: str) -> None:
+def print_key(key: str) -> None:
     """The key alone on standard output, so that a script can take it; the advice on standard error."""
     click.echo("Keep this key: it is not shown again.", err=True)
     click.echo(key)

@@ -13,6 +13,7 @@ from gistline.errors import NotFound
 from gistline.storage import audit
 from gistline.storage.dead_letters import lock_open_letters, queue_again, resolve_letters
 from gistline.storage.session import Sessions, transaction
+from gistline.storage.sight import Lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,13 @@ class Decided:
     without_bytes: tuple[UUID, ...] = ()
 
 
-def retry_dead_letters(sessions: Sessions, frame_ids: Sequence[UUID] | None, *, by: str) -> Decided:
+def retry_dead_letters(
+    sessions: Sessions, frame_ids: Sequence[UUID] | None, *, by: str, lines: Lines = None
+) -> Decided:
     """Queue these frames again, or all that have an open letter; the sweep rings for them within a second.
 
-    Each is tried alone, so that one that brings its worker down takes no other with it.
+    Each is tried alone, so that one that brings its worker down takes no other with it. Only frames of ``lines`` (None:
+    all) are touched.
 
     Raises:
         NotFound: a frame has no open letter; nothing was changed.
@@ -34,7 +38,7 @@ def retry_dead_letters(sessions: Sessions, frame_ids: Sequence[UUID] | None, *, 
 
     """
     with transaction(sessions) as session:
-        held = _hold(session, frame_ids)
+        held = _hold(session, frame_ids, lines)
         again = tuple(one for one, stored in held.items() if stored)
         resolve_letters(session, again, DeadLetterResolution.RETRIED, resolved_by=by)
         queue_again(session, again)
@@ -42,7 +46,9 @@ def retry_dead_letters(sessions: Sessions, frame_ids: Sequence[UUID] | None, *, 
     return Decided(again, tuple(one for one, stored in held.items() if not stored))
 
 
-def discard_dead_letters(sessions: Sessions, frame_ids: Sequence[UUID] | None, *, by: str) -> Decided:
+def discard_dead_letters(
+    sessions: Sessions, frame_ids: Sequence[UUID] | None, *, by: str, lines: Lines = None
+) -> Decided:
     """Close the letters of these frames, or all: they stay failed, and their bytes go when they are old enough.
 
     Raises:
@@ -51,7 +57,7 @@ def discard_dead_letters(sessions: Sessions, frame_ids: Sequence[UUID] | None, *
 
     """
     with transaction(sessions) as session:
-        held = _hold(session, frame_ids)
+        held = _hold(session, frame_ids, lines)
         resolve_letters(session, list(held), DeadLetterResolution.DISCARDED, resolved_by=by)
         _record(session, list(held), "frame.discard", by)
     return Decided(tuple(held))
@@ -62,9 +68,9 @@ def _record(session: Session, frames: Sequence[UUID], action: str, by: str) -> N
         audit.record(session, actor=by, action=action, subject=f"frame {one}")
 
 
-def _hold(session: Session, frame_ids: Sequence[UUID] | None) -> dict[UUID, bool]:
+def _hold(session: Session, frame_ids: Sequence[UUID] | None, lines: Lines) -> dict[UUID, bool]:
     """Frames with open letters, locked, and whether each has its bytes."""
-    held = lock_open_letters(session, frame_ids)
+    held = lock_open_letters(session, frame_ids, lines)
     unknown = [one for one in frame_ids or () if one not in held]
     if unknown:
         raise NotFound(

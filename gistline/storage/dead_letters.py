@@ -16,7 +16,9 @@ from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
 from gistline.domain import DeadLetterKind, DeadLetterResolution, FrameState
+from gistline.storage import sight
 from gistline.storage.arrays import among, unnested, within
+from gistline.storage.sight import Lines
 from gistline.storage.tables import Camera, DeadLetterRow, FrameRow, VerdictRow
 
 
@@ -80,12 +82,15 @@ def list_letters(
     return [_letter(*row) for row in session.execute(statement)]
 
 
-def lock_open_letters(session: Session, frame_ids: Iterable[UUID] | None) -> dict[UUID, bool]:
-    """Lock the open letters of these frames, or all, until the transaction ends; says of each frame if it has bytes."""
+def lock_open_letters(session: Session, frame_ids: Iterable[UUID] | None, lines: Lines = None) -> dict[UUID, bool]:
+    """Lock the open letters of these frames, or all, of these lines; says of each frame whether it has bytes.
+
+    The locks are held until the transaction ends.
+    """
     held = (
         select(FrameRow.id, FrameRow.bytes_stored)
         .join(DeadLetterRow, DeadLetterRow.frame_id == FrameRow.id)
-        .where(DeadLetterRow.resolved_at.is_(None))
+        .where(DeadLetterRow.resolved_at.is_(None), sight.within(FrameRow.line, lines))
         .order_by(FrameRow.id)
         .with_for_update()
     )

@@ -1,4 +1,7 @@
-"""What cameras and people may read of frames. Reading only; the columns that run the queue stay inside."""
+"""One frame with all that is known of it, for its camera or for whoever may see its line.
+
+Reading only; the columns that run the queue stay inside.
+"""
 
 from __future__ import annotations
 
@@ -24,23 +27,27 @@ class InspectedFrame:
     findings: Sequence[FindingRow]
 
 
-def read_frame(session: Session, frame_id: UUID, *, camera_id: int) -> InspectedFrame:
-    """One frame of this camera.
+def read_frame(
+    session: Session, frame_id: UUID, *, camera_id: int | None = None, lines: Lines = None
+) -> InspectedFrame:
+    """One frame, of this camera and of one of these lines where they are given.
 
     Raises:
-        NotFound: no such frame, or one of another camera; which of them is not said.
+        NotFound: no such frame, or one of another camera or line; which of them is not said.
 
     """
     statement = (
         select(FrameRow, VerdictRow, EngineRow)
         .outerjoin(VerdictRow, VerdictRow.frame_id == FrameRow.id)
         .outerjoin(EngineRow, EngineRow.id == FrameRow.engine_id)
-        .where(FrameRow.id == frame_id, FrameRow.camera_id == camera_id)
+        .where(FrameRow.id == frame_id, within(FrameRow.line, lines))
     )
+    if camera_id is not None:
+        statement = statement.where(FrameRow.camera_id == camera_id)
     row = session.execute(statement).one_or_none()
     if row is None:
         raise NotFound(
-            f"There is no frame {frame_id} of this camera.", cure="Ask with the key that sent it.", frame_id=frame_id
+            f"There is no frame {frame_id} that you may see.", cure="Ask with the key that sent it.", frame_id=frame_id
         )
     frame, verdict, engine = row
     return InspectedFrame(frame, verdict, engine, _findings(session, frame_id))

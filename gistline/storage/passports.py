@@ -49,10 +49,20 @@ def get_passport(session: Session, passport_id: UUID) -> Passport:
         NotFound: there is none of this id.
 
     """
+    return _passport(read_passport(session, passport_id))
+
+
+def read_passport(session: Session, passport_id: UUID) -> PassportRow:
+    """One passport as it is stored.
+
+    Raises:
+        NotFound: there is none of this id.
+
+    """
     row = session.get(PassportRow, passport_id)
     if row is None:
         raise NotFound(f"There is no passport {passport_id}.", cure="'gistline model show' names those of a model.")
-    return _passport(row)
+    return row
 
 
 def newest_of_engine(session: Session, info: EngineInfo, machine: str, *, measured: bool = True) -> Passport | None:

@@ -1,86 +1,52 @@
-"""A camera reads its own frames and its own line's reports and costs, and nobody else's."""
+"""What cameras, programs and people read of frames, findings, reports and costs, and of nobody else's."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Iterator
+from datetime import datetime
 from uuid import UUID, uuid4
 
 import httpx2
 import pytest
 
-from gistline.domain import Box, Detection, EngineInfo, Language, Placement, Verdict, VerdictKind
+from gistline.domain import Placement, Role
 from gistline.flows.rekey_camera import rekey_camera
-from gistline.storage.findings import Measure
-from gistline.storage.frames import Lease, Outcome, claim_fresh, finish
 from gistline.storage.passports import get_passport
-from gistline.storage.reports import NewReport, save_report
 from gistline.storage.session import transaction
-from gistline.storage.windows import open_window
-from tests.support import images
 from tests.support.api import CAMERA, LINE, RunningApi
-from tests.support.passports import add_engine
+from tests.support.processes import wait_until
+from tests.support.rows import DATA, ENGINE, give_up, inspect, report, submit
 
-DATA = images.frame(1)
-ENGINE = EngineInfo(
-    model="board-v1",
-    weights_sha256="ab" * 32,
-    runtime="openvino",
-    device="CPU",
-    precision="INT8",
-    labels=("open", "short"),
-    input_size=(640, 640),
-    convolutions=60,
-    int8_convolutions=57,
+WRONG = (
+    "costs?days=0",
+    "costs?days=x",
+    "reports?limit=501",
+    "findings?frame=7",
+    "frames?state=lost",
+    "frames?sate=pending",
+    "frames?since=yesterday",
+    "frames?since=0001-01-01T00:00:00Z",
+    "frames?camera=%00",
+    "findings?min_confidence=2",
+    "passports?engine=9223372036854775808",
+    "frames?cursor=x",
+    "frames?cursor=bnVsbA",
+    "frames?cursor=%F0%9F%99%82",
 )
 
 
-def submit(camera: httpx2.Client, **fields: str) -> str:
-    answer = camera.post("/v1/frames", content=DATA, params=fields)
-    found: str = answer.json()["frames"][0]["id"]
-    return found
+@pytest.fixture
+def program(api: RunningApi) -> Iterator[httpx2.Client]:
+    """A program that sees every line."""
+    with api.client(api.add_program()) as client:
+        yield client
 
 
-def inspect(api: RunningApi, frame_id: str) -> None:
-    """Let a worker's storage functions finish the frame with two findings."""
-    seen = [
-        (Detection("short", 0.91, Box(1.5, 2.5, 10.0, 20.0)), 3),
-        (Detection("spur", 0.95, Box(30.0, 31.0, 4.0, 5.0)), 2),
-    ]
-    with transaction(api.sessions) as session:
-        engine_id, passport_id = add_engine(session, ENGINE)
-        measure = Measure(engine_id, min_confidence=0.25, ng_confidence=0.5, passport_id=passport_id)
-        lease = Lease(uuid4(), 60.0)
-        claim_fresh(session, lease, limit=1, ids=[UUID(frame_id)])
-        verdict = Verdict(VerdictKind.NG, "short at 0.91")
-        finish(session, [Outcome.inspected(UUID(frame_id), verdict, seen)], token=lease.token, measure=measure)
-
-
-def report(api: RunningApi, line: str) -> UUID:
-    """Store a report of a window of a line."""
-    now = datetime.now(UTC)
-    with transaction(api.sessions) as session:
-        window = open_window(session, line=line, starts_at=now - timedelta(minutes=15), ends_at=now)
-        written = NewReport(
-            window_id=window,
-            writer="offline",
-            model="claude-haiku-5-5",
-            language=Language.ENGLISH,
-            body="Nothing of note.",
-            evidence=[],
-            totals={"frames": {"inspected": 5, "ng": 1, "reinspect": 0, "failed": 1, "expired": 0}, "findings": 2},
-            token_budget=4_000,
-            prompt_tokens=900,
-            prompt_ceiling_tokens=1_000,
-            input_tokens=900,
-            output_tokens=100,
-            cost_usd=Decimal("0.001400000001"),
-            simulated=True,
-            image_tokens=8_000,
-            image_usd=Decimal("0.0080"),
-            image_plan={"requests": 1},
-        )
-        return save_report(session, written, {})
+@pytest.fixture
+def narrow(api: RunningApi) -> Iterator[httpx2.Client]:
+    """A program that sees the first camera's line only."""
+    with api.client(api.add_program("narrow", lines=[LINE])) as client:
+        yield client
 
 
 def test_a_pending_frame(api: RunningApi, camera: httpx2.Client) -> None:
@@ -107,10 +73,11 @@ def test_a_pending_frame(api: RunningApi, camera: httpx2.Client) -> None:
     assert datetime.fromisoformat(found["accepted_at"]) == api.row(frame_id).accepted_at
 
 
-def test_an_inspected_frame(api: RunningApi, camera: httpx2.Client) -> None:
+def test_an_inspected_frame(api: RunningApi, camera: httpx2.Client, program: httpx2.Client) -> None:
     frame_id = submit(camera)
     inspect(api, frame_id)
     found = camera.get(f"/v1/frames/{frame_id}").json()
+    assert found == program.get(f"/v1/frames/{frame_id}").json()
     assert found["state"] == "inspected"
     assert (found["verdict"]["kind"], found["verdict"]["reason"]) == ("ng", "short at 0.91")
     assert found["engine"]["precision"] == "INT8"
@@ -122,63 +89,104 @@ def test_an_inspected_frame(api: RunningApi, camera: httpx2.Client) -> None:
         passport = get_passport(session, UUID(first["passport_id"]))
     assert passport.engine == ENGINE
     assert {second["passport_id"], found["verdict"]["passport_id"]} == {str(passport.id)}
-    assert camera.get("/v1/findings", params={"frame": frame_id}).json() == {"findings": found["findings"]}
+    listed = program.get("/v1/findings", params={"frame": frame_id}).json()["items"]
+    assert sorted(one["id"] for one in listed) == sorted(one["id"] for one in found["findings"])
+    assert {one["camera"] for one in listed} == {CAMERA}
 
 
-def test_other_cameras_see_nothing_of_a_frame(api: RunningApi, camera: httpx2.Client) -> None:
+def test_a_frame_is_read_by_its_camera_and_by_whoever_sees_its_line(api: RunningApi, camera: httpx2.Client) -> None:
     frame_id = submit(camera)
-    with api.client(api.add_camera("cam-2", LINE)) as other:
-        for path in (f"/v1/frames/{frame_id}", f"/v1/findings?frame={frame_id}", f"/v1/frames/{uuid4()}"):
-            answer = other.get(path)
-            assert (answer.status_code, answer.json()["title"]) == (404, "Not found")
+    other_line = api.add_person("other", Role.OPERATOR, lines=["line-b"])
+    paths = [f"/v1/frames/{frame_id}", f"/v1/frames/{uuid4()}"]
+    with api.client(api.add_camera("cam-2", LINE)) as neighbour, api.browser(other_line) as person:
+        answers = [client.get(path) for client in (neighbour, person) for path in paths]
+        answers += [person.get(f"/v1/frames/{frame_id}/image"), person.post(f"/v1/dead-letters/{frame_id}/retry")]
+    assert {(one.status_code, one.json()["title"]) for one in answers[:-1]} == {(404, "Not found")}
+    assert answers[-1].status_code == 403, "a session's change needs its token"
+    with api.browser(api.add_person("anna", lines=[LINE])) as anna:
+        assert anna.get(paths[0]).json()["id"] == frame_id
 
 
-def test_reports_are_those_of_the_line(api: RunningApi, camera: httpx2.Client) -> None:
+def test_the_bytes_of_a_frame(api: RunningApi, camera: httpx2.Client, narrow: httpx2.Client) -> None:
+    frame_id = submit(camera)
+    answer = narrow.get(f"/v1/frames/{frame_id}/image")
+    assert (answer.content, answer.headers["content-type"]) == (DATA, "image/jpeg")
+    assert camera.get(f"/v1/frames/{frame_id}/image").status_code == 403
+
+
+def test_reports_and_windows_of_the_lines_that_are_shown(
+    api: RunningApi, narrow: httpx2.Client, program: httpx2.Client
+) -> None:
     ours, theirs = report(api, LINE), report(api, "line-b")
-    found = camera.get(f"/v1/reports/{ours}").json()
+    found = narrow.get(f"/v1/reports/{ours}").json()
     assert found["body"] == "Nothing of note."
     assert (found["cost_usd"], found["image_usd"]) == ("0.001400000001", "0.008000000000")
     assert found["placements"] == dict.fromkeys(Placement, 0)
     assert (found["window"]["line"], found["window"]["state"]) == (LINE, "written")
     for missing in (theirs, uuid4()):
-        assert camera.get(f"/v1/reports/{missing}").status_code == 404
-    (window,) = camera.get("/v1/reports").json()["windows"]
+        assert narrow.get(f"/v1/reports/{missing}").status_code == 404
+    assert [one["id"] for one in narrow.get("/v1/reports").json()["items"]] == [str(ours)]
+    assert [one["id"] for one in program.get("/v1/reports").json()["items"]] == [str(theirs), str(ours)]
+    (window,) = narrow.get("/v1/windows").json()["items"]
     assert window == found["window"]
     assert window["report_id"] == str(ours)
 
 
-def test_costs_are_those_of_the_line(api: RunningApi, camera: httpx2.Client) -> None:
+def test_costs_of_the_lines_that_are_shown(api: RunningApi, narrow: httpx2.Client, program: httpx2.Client) -> None:
     report(api, LINE)
     report(api, "line-b")
-    found = camera.get("/v1/costs", params={"days": 2}).json()
-    assert found["line"] == LINE
+    found = narrow.get("/v1/costs", params={"days": 2}).json()
     assert (found["total"]["reports"], found["total"]["image_usd"]) == (1, "0.008000000000")
-    assert [day["costs"]["reports"] for day in found["days"]] == [1]
+    assert [(day["line"], day["costs"]["reports"]) for day in found["items"]] == [(LINE, 1)]
+    assert program.get("/v1/costs").json()["total"]["reports"] == 2
+    assert program.get("/v1/costs", params={"line": "line-b"}).json()["total"]["reports"] == 1
 
 
-@pytest.mark.parametrize("path", ["/v1/costs?days=0", "/v1/costs?days=x", "/v1/reports?limit=1000", "/v1/findings"])
-def test_wrong_queries_are_refused(camera: httpx2.Client, path: str) -> None:
-    answer = camera.get(path)
-    assert answer.status_code == 422
-    assert answer.headers["content-type"] == "application/problem+json"
+def test_a_line_that_is_not_shown_cannot_be_asked_for(narrow: httpx2.Client) -> None:
+    for path in ("frames", "findings", "verdicts", "windows", "reports", "costs", "cameras", "dead-letters"):
+        answers = [narrow.get(f"/v1/{path}", params={"line": line}) for line in ("line-b", "line-of-nobody")]
+        assert [one.status_code for one in answers] == [403, 403], path
 
 
-@pytest.mark.parametrize(
-    "path", ["/v1/frames/{0}", "/v1/findings?frame={0}", "/v1/reports", "/v1/reports/{0}", "/v1/costs"]
-)
-def test_nothing_is_read_without_a_key(api: RunningApi, path: str) -> None:
-    with api.client("") as nobody:
-        answer = nobody.get(path.format(uuid4()))
-    assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == "Bearer"
-    assert "Authorization: Bearer" in answer.json()["cure"]
+def test_dead_letters_are_decided_by_operators_of_the_line(api: RunningApi, camera: httpx2.Client) -> None:
+    first, second = submit(camera, frame_key="a"), submit(camera, frame_key="b")
+    give_up(api, first)
+    give_up(api, second)
+    with api.client(api.add_program("elsewhere", Role.OPERATOR, lines=["line-b"])) as elsewhere:
+        assert elsewhere.post(f"/v1/dead-letters/{first}/retry").status_code == 404
+    with api.client(api.add_program("mes", Role.OPERATOR, lines=[LINE])) as operator:
+        assert operator.post(f"/v1/dead-letters/{first}/retry").json() == {"frame_id": first, "decision": "retried"}
+        assert operator.post(f"/v1/dead-letters/{second}/discard").status_code == 200
+        assert operator.post(f"/v1/dead-letters/{second}/discard").status_code == 404
+        decided = {one["frame_id"]: one for one in operator.get("/v1/dead-letters?open=false").json()["items"]}
+        assert operator.get("/v1/dead-letters?open=true").json()["items"] == []
+        assert operator.get("/v1/audit").status_code == 403
+    assert (decided[first]["resolution"], decided[first]["resolved_by"]) == ("retried", "program mes")
+    with api.client(api.add_program("root", Role.ADMIN)) as admin:
+        newest = admin.get("/v1/audit", params={"subject": f"frame {second}"}).json()["items"][0]
+    assert (newest["actor"], newest["action"]) == ("program mes", "frame.discard")
 
 
-def test_a_new_key_replaces_the_old_one_unless_it_is_kept(api: RunningApi, camera: httpx2.Client) -> None:
+def test_wrong_queries_are_refused(program: httpx2.Client) -> None:
+    for query in WRONG:
+        answer = program.get(f"/v1/{query}")
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), query
+
+
+def test_a_new_key_replaces_the_old_one_at_once_or_later(api: RunningApi, camera: httpx2.Client) -> None:
+    frame_id = submit(camera)
+
+    def statuses(*clients: httpx2.Client) -> list[int]:
+        return [client.get(f"/v1/frames/{frame_id}").status_code for client in clients]
+
     with api.client(rekey_camera(api.sessions, CAMERA, overlap_h=1)) as second:
-        assert [one.get("/v1/costs").status_code for one in (camera, second)] == [200, 200]
-        with api.client(rekey_camera(api.sessions, CAMERA)) as third:
-            assert [one.get("/v1/costs").status_code for one in (camera, second, third)] == [401, 401, 200]
+        assert statuses(camera, second) == [200, 200]
+        with api.client(rekey_camera(api.sessions, CAMERA, overlap_h=0.2 / 3_600)) as third:
+            assert statuses(third) == [200]
+            wait_until(lambda: statuses(second) == [401], "the overlap is over")
+            assert statuses(camera, second, third) == [401, 401, 200]
+            with api.client(rekey_camera(api.sessions, CAMERA)) as fourth:
+                assert statuses(third, fourth) == [401, 200]
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("PUT", "/v1/frames", 405)])
@@ -189,8 +197,8 @@ def test_unknown_routes_are_problems_too(camera: httpx2.Client, method: str, pat
     assert answer.json()["cure"] == "See /docs for the routes."
 
 
-def test_the_description_names_every_route(camera: httpx2.Client) -> None:
-    described = camera.get("/openapi.json").json()
+def test_the_description_names_every_route(program: httpx2.Client) -> None:
+    described = program.get("/openapi.json").json()
     post = described["paths"]["/v1/frames"]["post"]
     assert set(post["requestBody"]["content"]) == {"image/*", "multipart/form-data"}
     assert {field["name"] for field in post["parameters"]} == {
@@ -200,4 +208,4 @@ def test_the_description_names_every_route(camera: httpx2.Client) -> None:
         "line",
         "deadline_s",
     }
-    assert post["security"] == [{"HTTPBearer": []}]
+    assert post["security"] == [{"key": []}]

@@ -24,6 +24,7 @@ from gistline.dispatch import NullDispatcher
 from gistline.domain import Person, Role
 from gistline.flows.add_camera import add_camera
 from gistline.flows.add_person import Rights, add_person
+from gistline.flows.program_keys import create_program
 from gistline.frames.store import FrameStore
 from gistline.settings import ApiSettings, DatabaseSettings, RedisSettings, Settings
 from gistline.settings_frames import FrameSettings
@@ -84,6 +85,13 @@ class RunningApi:
     ) -> Person:
         rights = Rights(role, None if lines is None else frozenset(lines))
         return add_person(self.sessions, name, PASSWORD, rights, settings=self.services.settings.access)
+
+    def add_admin(self, name: str = "root") -> Person:
+        return self.add_person(name, Role.ADMIN)
+
+    def add_program(self, name: str = "erp", role: Role = Role.VIEWER, *, lines: Collection[str] | None = None) -> str:
+        """Key of a new program."""
+        return create_program(self.sessions, name, Rights(role, None if lines is None else frozenset(lines)))[1]
 
     def browser(self, person: Person | None = None) -> httpx2.Client:
         """A client that has the session of a person, or none yet; it follows no redirect."""

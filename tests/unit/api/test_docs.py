@@ -13,25 +13,21 @@ from api.schemas import FrameFields
 from gistline import errors
 from gistline.settings import Settings
 from gistline.settings_report import describe
+from tests.support import reference
 
 PAGE = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
-ANSWERED = [
-    errors.ImageRejected,
-    errors.ImageTooLarge,
-    errors.RequestRejected,
-    errors.NotAuthenticated,
-    errors.NotFound,
-    errors.Conflict,
-    errors.StorageUnavailable,
-    errors.GistlineError,
-    problems.RequestMalformed,
-    problems.RequestTooLarge,
-    problems.RequestTooSlow,
-    problems.MediaTypeRefused,
-]
 
 
-@pytest.mark.parametrize("kind", ANSWERED)
+def test_the_made_parts_of_every_page_are_those_of_the_program() -> None:
+    assert reference.stale() == [], "run 'make docs'"
+
+
+def test_a_part_that_is_out_of_date_is_noticed() -> None:
+    page = f"<!-- made: {'problems'} -->\nold\n<!-- end -->\n"
+    assert "| `not-found` | 404 | no |" in reference.renewed(page)
+
+
+@pytest.mark.parametrize("kind", problems.ANSWERED)
 def test_every_problem_is_in_the_table(kind: type[errors.GistlineError]) -> None:
     body = json.loads(bytes(problems.problem(kind("x")).body))
     assert f"| `{body['type'].rpartition(':')[2]}` | {body['status']} |" in PAGE
