@@ -48,7 +48,7 @@ FILTERS: list[tuple[str, dict[str, Any], int]] = [
     ("dead-letters", {"open": True, "kind": "failed"}, 2),
     ("dead-letters", {"kind": "quarantined"}, 0),
     ("audit", {"action": "camera.add"}, 4),
-    ("audit", {"subject": "person root", "actor": "system"}, 1),
+    ("audit", {"subject": "camera other-1", "actor": "system"}, 1),
 ]
 """List, filter, and how many of the rows below it finds."""
 

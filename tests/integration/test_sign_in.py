@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from api.people import CSRF_HEADER, SESSION_COOKIE, csrf_of
 from api.sign_in import FORM_COOKIE, local_path
 from gistline.domain import Role
-from gistline.flows.add_person import Rights
+from gistline.flows.add_person import Rights, add_person
 from gistline.flows.change_person import disable_person, enable_person, set_password, set_rights
 from gistline.storage.passwords import NOBODY, is_outdated
 from gistline.storage.session import transaction
@@ -197,7 +197,7 @@ def test_every_answer_tells_the_browser_to_do_no_more_than_is_meant(api: Running
 
 
 def test_sign_ins_are_in_the_audit_without_what_was_typed(api: RunningApi) -> None:
-    api.add_person("anna")
+    add_person(api.sessions, "anna", PASSWORD, Rights(Role.VIEWER), settings=api.services.settings.access)
     with api.browser() as browser:
         sign_in(browser, PASSWORD, "anna")  # the fields mixed up
         sign_in(browser, "anna")

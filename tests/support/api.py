@@ -7,6 +7,7 @@ import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from uuid import UUID
 
@@ -23,11 +24,13 @@ from api.people import SESSION_COOKIE
 from gistline.dispatch import NullDispatcher
 from gistline.domain import Person, Role
 from gistline.flows.add_camera import add_camera
-from gistline.flows.add_person import Rights, add_person
+from gistline.flows.add_person import Rights
 from gistline.flows.program_keys import create_program
 from gistline.frames.store import FrameStore
 from gistline.settings import ApiSettings, DatabaseSettings, RedisSettings, Settings
 from gistline.settings_frames import FrameSettings
+from gistline.storage.passwords import hash_password
+from gistline.storage.people import insert_person
 from gistline.storage.session import Sessions, transaction
 from gistline.storage.tables import FrameRow
 from gistline.storage.web_sessions import open_session
@@ -36,6 +39,11 @@ CAMERA, LINE = "cam-1", "line-a"
 PASSWORD = "four random words make one"
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Only plain HTTP is spoken here; loading the certificates of the world for each client would take most of the time."""
+
+
+@cache
+def _hashed() -> str:
+    return hash_password(PASSWORD)
 
 
 @dataclass
@@ -83,8 +91,9 @@ class RunningApi:
     def add_person(
         self, name: str = "anna", role: Role = Role.VIEWER, *, lines: Collection[str] | None = None
     ) -> Person:
-        rights = Rights(role, None if lines is None else frozenset(lines))
-        return add_person(self.sessions, name, PASSWORD, rights, settings=self.services.settings.access)
+        """Somebody who signs in with :data:`PASSWORD`, which is hashed once for all."""
+        with transaction(self.sessions) as session:
+            return insert_person(session, name, _hashed(), role, lines)
 
     def add_admin(self, name: str = "root") -> Person:
         return self.add_person(name, Role.ADMIN)
