@@ -1,0 +1,97 @@
+"""Schemathesis against a running API: requests made from its own description, each answer checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis.config import SchemathesisConfig
+from schemathesis.engine import Status, from_schema
+from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
+
+from tests.support import images
+
+IMAGE: Final = "image/*"
+CHECKS: Final = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "positive_data_acceptance",
+    "missing_required_header",
+    "unsupported_method",
+    "allow_header_conformance",
+    "use_after_free",
+    "ensure_resource_availability",
+    "ignored_auth",
+)
+
+
+@dataclass
+class Findings:
+    """What a run did: requests by route, checks by name, and whatever did not hold, in words."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    checks: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Findings) -> Findings:
+        return Findings(
+            self.requests + other.requests,
+            self.checks + other.checks,
+            self.statuses + other.statuses,
+            self.broken + other.broken,
+        )
+
+    def __str__(self) -> str:
+        told = f"{self.requests.total()} requests to {len(self.requests)} operations, {self.checks.total()} checks"
+        return f"{told}, {len(self.broken)} broken; answers {dict(sorted(self.statuses.items()))}"
+
+
+def fuzz(url: str, key: str, *, only: str, examples: int, seed: int = 1) -> Findings:
+    """Ask the API at ``url`` with ``key`` for the operations whose path matches the regular expression ``only``."""
+    schemathesis.openapi.media_type(IMAGE, st.sampled_from([images.frame(number) for number in range(3)]))
+    config = SchemathesisConfig.from_dict(_config(key, examples, seed))
+    headers = {"Authorization": f"Bearer {key}"}
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config, headers=headers)
+    found = Findings()
+    for event in from_schema(schema.include(path_regex=only)).execute():
+        if isinstance(event, ScenarioFinished):
+            _count(event, found)
+        elif isinstance(event, NonFatalError):
+            found.broken.append(f"{event.label}: {event.info.format()}")
+        elif isinstance(event, FatalError):
+            raise event.exception
+    return found
+
+
+def _config(key: str, examples: int, seed: int) -> Mapping[str, Any]:
+    return {
+        "seed": seed,
+        "headers": {"Authorization": f"Bearer {key}"},
+        "continue-on-failure": True,
+        "generation": {"mode": "all", "max-examples": examples, "no-shrink": True, "database": "none"},
+        "checks": {name: {"enabled": True} for name in CHECKS},
+        "phases": {"stateful": {"enabled": False}},
+        "request-timeout": 30,
+    }
+
+
+def _count(event: ScenarioFinished, found: Findings) -> None:
+    recorder = event.recorder
+    for case_id, interaction in recorder.interactions.items():
+        found.requests[recorder.label] += 1
+        if interaction.response is not None:
+            found.statuses[interaction.response.status_code] += 1
+        for check in recorder.checks.get(case_id, []):
+            found.checks[check.name] += 1
+            if check.status is Status.FAILURE and check.failure_info is not None:
+                failure = check.failure_info.failure
+                found.broken.append(f"{recorder.label}: {check.name}: {failure.title}: {failure.message[:600]}")
