@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -72,7 +71,7 @@ def fuzz(url: str, key: str, *, only: str, examples: int, seed: int = 1) -> Find
     return found
 
 
-def _config(key: str, examples: int, seed: int) -> Mapping[str, Any]:
+def _config(key: str, examples: int, seed: int) -> dict[str, Any]:
     return {
         "seed": seed,
         "headers": {"Authorization": f"Bearer {key}"},
