@@ -38,6 +38,7 @@ from gistline.errors import (
     StorageUnavailable,
     TooManyRequests,
 )
+from gistline.telemetry.logs import mask_keys
 
 MEDIA_TYPE = "application/problem+json"
 FIELDS = "See /docs for the fields and their bounds."
@@ -162,7 +163,7 @@ def problem(error: GistlineError) -> Response:
 
 def content_of(error: GistlineError) -> dict[str, Any]:
     """Fields of the problem that an error of ours is."""
-    rest = {"detail": error.message, "cure": error.cure, "ids": error.ids}
+    rest = {"detail": mask_keys(error.message), "cure": error.cure, "ids": error.ids}
     return _head(error.status_code, error.title) | rest
 
 
@@ -215,7 +216,7 @@ def _to_sign_in(request: Request) -> Response:
 
 
 def _of_routing(request: Request, error: HTTPException) -> Response:
-    detail = f"{request.method} {request.url.path}: {error.detail}."
+    detail = mask_keys(f"{request.method} {request.url.path}: {error.detail}.")
     content = {"detail": detail, "cure": "See /docs for the routes.", "ids": {}}
     head = _head(error.status_code, HTTPStatus(error.status_code).phrase)
     return JSONResponse(head | content, error.status_code, error.headers, MEDIA_TYPE)

@@ -70,6 +70,7 @@ def _engine(settings: DatabaseSettings) -> Engine:
         max_overflow=settings.pool_size,
         pool_timeout=settings.connect_timeout_s,
         pool_pre_ping=True,
+        hide_parameters=True,  # a digest, a hash or somebody's text has no place in an error
         connect_args={
             "connect_timeout": settings.connect_timeout_s,
             "options": f"-c statement_timeout={settings.statement_timeout_s * 1000} -c timezone=UTC",

@@ -11,13 +11,15 @@ from gistline.storage.people import as_person
 from gistline.storage.secret_digests import digest, new_secret
 from gistline.storage.tables import PersonRow, SessionRow
 
+PREFIX = "gls_"
+"""So that a token is known for one, and masked, wherever it turns up."""
 TOUCH_S = 60
 """``seen_at`` is written at most this often."""
 
 
 def open_session(session: Session, person_id: int, *, max_h: int) -> str:
     """Start a session that is over ``max_h`` hours from now; returns its token, which cannot be read again."""
-    token = new_secret()
+    token = new_secret(PREFIX)
     row = {"person_id": person_id, "token_sha256": digest(token), "expires_at": func.now() + _minutes(max_h * 60)}
     session.add(SessionRow(**row))
     session.flush()

@@ -23,8 +23,8 @@ from gistline.settings_observability import LogSettings
 MASK: Final = "***"
 SHORTEST_SECRET: Final = 6
 """Shorter ones are not masked: their letters would be found in ordinary words."""
-KEYS: Final = re.compile(r"\b(gl_|sk-ant-)[\w-]{16,}")
-"""What a camera's key and an LLM key look like."""
+KEYS: Final = re.compile(r"(?<![A-Za-z0-9])(gl[ps]?_|sk-ant-)[\w-]{16,}")
+"""What keys of cameras and programs, tokens of sessions and an LLM key look like."""
 MOST_IDS: Final = 16
 """Ids of one field that a line names; the rest is counted."""
 
@@ -80,7 +80,12 @@ class Mask:
     def __call__(self, text: str) -> str:
         """The text without secrets."""
         masked = self._known.sub(MASK, text) if self._known else text
-        return KEYS.sub(lambda found: found[1] + MASK, masked)
+        return mask_keys(masked)
+
+
+def mask_keys(text: str) -> str:
+    """The text without what looks like a key or a token, for answers too: people put them into the wrong place."""
+    return KEYS.sub(lambda found: found[1] + MASK, text)
 
 
 class TextFormatter(logging.Formatter):
