@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0011_views"
-down_revision = "0010_words"
+revision = "0012_views"
+down_revision = "0011_feedback"
 branch_labels = None
 depends_on = None
 
