@@ -1,6 +1,6 @@
 """The web page: rendered here, read in a browser; charts by Plotly, whose script is served from its wheel."""
 
-from api.dashboard import accuracy, assets, costs, engines, findings, frames, overview, reports
+from api.dashboard import access, accuracy, assets, costs, engines, findings, frames, overview, reports
 
 ROUTERS = (
     overview.router,
@@ -10,5 +10,6 @@ ROUTERS = (
     costs.router,
     engines.router,
     accuracy.router,
+    access.router,
     assets.router,
 )

@@ -6,7 +6,7 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from gistline.domain import Role
-from gistline.errors import Conflict, NotAuthenticated
+from gistline.errors import Conflict, NotAllowed
 from gistline.flows.add_person import Rights, check_password, check_rights
 from gistline.flows.sign_in import canonical
 from gistline.settings_access import AccessSettings
@@ -60,7 +60,7 @@ def change_own_password(sessions: Sessions, name: str, *, old: str, new: str, se
     """Let somebody who knows the old password set a new one; every session is over.
 
     Raises:
-        NotAuthenticated: the old password is wrong.
+        NotAllowed: the old password is wrong.
         RequestRejected: the new password is not acceptable.
         StorageUnavailable: the database does not answer.
 
@@ -69,7 +69,7 @@ def change_own_password(sessions: Sessions, name: str, *, old: str, new: str, se
     with transaction(sessions) as session:
         known = find_person(session, name).password_hash
     if not is_password(old, known):
-        raise NotAuthenticated("The old password is wrong.", cure="An admin can set a new one.")
+        raise NotAllowed("The old password is wrong.", cure="An admin can set a new one.")
     hashed = hash_password(new)
     with transaction(sessions) as session:
         _replace_password(session, find_person(session, name), hashed, by=f"person {name}")
