@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0012_views"
-down_revision = "0011_feedback"
+revision = "0015_views"
+down_revision = "0014_budgets"
 branch_labels = None
 depends_on = None
 

@@ -60,15 +60,15 @@ def row(client: httpx2.Client, number: int) -> str:
 @pytest.fixture
 def filled(api: RunningApi, camera: httpx2.Client) -> Iterator[httpx2.Client]:
     """Rows of every kind, and an admin who reads them: three frames inspected, two given up, one waiting."""
+    for number in range(3):
+        report(api, LINE)
+        api.add_camera(f"other-{number}", f"line-{number}")
+        report(api, f"line-{number}")
     frames = [row(camera, number) for number in range(6)]
     for one in frames[:3]:
         inspect(api, one)
     for one in frames[3:5]:
         give_up(api, one)
-    for number in range(3):
-        report(api, LINE)
-        api.add_camera(f"other-{number}", f"line-{number}")
-        report(api, f"line-{number}")
     with api.browser(api.add_admin()) as admin:
         yield admin
 

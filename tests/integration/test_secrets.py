@@ -90,7 +90,7 @@ def test_nothing_that_was_said_or_kept_holds_a_secret(
     command_outputs(searched, capsys)
     searched.places["database"] = dump(sessions)
     assert "GET /v1/frames" in searched.places["log"], "the log says what was asked"
-    assert "audit_log\" does not exist" in searched.places["log"], "and why it failed"
+    assert 'audit_log" does not exist' in searched.places["log"], "and why it failed"
     assert "argon2id" in searched.places["database"], "the hash is there, the password is not"
     assert searched.leaks() == []
 

@@ -32,11 +32,11 @@ ROLE = f"gistline_bi_{os.getpid()}"
 @pytest.fixture
 def filled(api: RunningApi, camera: httpx2.Client) -> RunningApi:
     """Two frames inspected, one given up, a report on each of two lines."""
+    report(api, LINE)
+    report(api, "line-b")
     for number in range(2):
         inspect(api, submit(camera, frame_key=f"frame-{number}", part_number="PN-7"))
     give_up(api, submit(camera, frame_key="bad"))
-    report(api, LINE)
-    report(api, "line-b")
     pay(api)
     return api
 
