@@ -116,7 +116,8 @@ _ENGLISH_RULES = (
     _rule(Measure.SECONDS, right=r"[\s-]*(?:h|hours?)\b", scale=3600),
     _rule(Measure.NG, right=r"\s*(?:frames? )?(?:(?:is|are|was|were|of them) )?(?:judged |marked )?NG\b"),
     _rule(Measure.NG, r"\bNG(?: frames?)?\s*[:=(]\s*"),
-    _rule(Measure.REINSPECT, right=r"\s*(?:frames? )?(?:(?:is|are|was|were) )?(?:to |for |need(?:s)? )?re-?inspect"),
+    _rule(Measure.REINSPECT, right=r"\s*(?:frames? )?(?:(?:is|are|was|were) )?(?:to |for |needs? )?re-?inspect"),
+    _rule(Measure.REINSPECT, right=r"\s*frames? (?:should|must|needs? to|has to|have to|are to|is to) be re-?inspect"),
     _rule(Measure.FAILED, right=r"\s*(?:frames? )?(?:have |has )?failed\b"),
     _rule(Measure.EXPIRED, right=r"\s*(?:frames? )?(?:have |has )?expired\b"),
     _rule(Measure.FRAMES, right=r"\s*(?:inspected )?(?:frames?|images?|inspected)\b"),
@@ -149,7 +150,7 @@ _ENGLISH = Lexicon(
     last_after=re.compile(r"(?!)"),
     whole=re.compile(r"\b(?:total|overall|altogether|in all|the line|all cameras|whole|window)\b", re.IGNORECASE),
     share=re.compile(r"\b(?:accounts? for|share|makes? up|proportion|of (?:the |all )?\d+)\b", re.IGNORECASE),
-    each_camera=re.compile(r"\b(?:each|every|per) camera\b", re.IGNORECASE),
+    each_camera=re.compile(r"\b(?:each|every|per) camera\b|\bcameras\b.*\b(?:apiece|each)\b", re.IGNORECASE),
     words=re.compile(
         rf"\b(?P<word>zero|{_SMALL}|eighteen|nineteen|twenty|thirty|forty|fifty|hundred"
         r"|one(?= (?:finding|defect|camera|class|frame|group|image)\b))\b",
@@ -217,7 +218,7 @@ _CHINESE = Lexicon(
     last_after=re.compile(r"\s*(?:UTC)?\s*(?:止|为止|结束)"),
     whole=re.compile(r"共|总计|合计|总数|全部|整条|产线|全线|所有|窗口"),
     share=re.compile("占|比例|份额"),
-    each_camera=re.compile("[每各](?:台|个)?(?:相机|摄像头|摄像机)"),
+    each_camera=re.compile("[每各](?:台|个)?(?:相机|摄像头|摄像机)|(?:相机|摄像头|摄像机)各"),
     words=re.compile(
         rf"(?<![第同每任某几的{_DIGITS_ZH}])(?P<word>(?:[二两三四五六七八九十百千零〇][{_DIGITS_ZH}]*|一[十百千][{_DIGITS_ZH}]*|一(?=处|台)))"
         r"(?=\s*(?:处|个|次|条|项|例|件|起|台|张|帧|类|种|秒|分钟|小时|像素|组|级))"

@@ -194,6 +194,7 @@ class _Reading:
         data, scope = self._facts.data, self._clause.scope
         true = set(self._facts.times(measure, scope))
         if scope == Scope():
+            true |= self._facts.times(measure, self._named)  # "between ... and ..., this camera ..."
             edges = {Measure.FIRST: [data.starts_at], Measure.LAST: [data.ends_at]}
             true |= {f"{edge:%H:%M:%S}" for edge in edges.get(measure, [data.starts_at, data.ends_at])}
         return any(time.startswith(said) for time in true)
@@ -245,7 +246,8 @@ class _Reading:
         members = list(scope.members())
         if self._words.whole.search(self._clause.text):
             return among(scope)
-        if self._words.each_camera.search(self._clause.text) and not scope.cameras:
+        counts = rule.measure is Measure.COUNT and not scope.cameras
+        if counts and self._words.each_camera.search(self._clause.text):
             return all(among(replace(scope, cameras=frozenset({camera}))) for camera in self._facts.cameras)
         if len(members) > 1 and _EACH.search(self._clause.text):
             return all(map(among, members))
