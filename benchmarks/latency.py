@@ -31,7 +31,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.rig import Pictures, Rig, crew, rig
+from benchmarks.rig import Crew, Pictures, Rig, cpu_s, crew, rig
 from gistline.detection.detector import open_detector
 from gistline.flows.measure_engine import Detects, engine_rate
 from gistline.frames.decode import decode
@@ -45,7 +45,8 @@ JITTER = 0.2
 AIM_MS = 20.0
 SETTLE_S = 1.5
 LAST_VERDICT_S = 10.0
-ENGINES = {"device": Speed(0.0, 0.010), "cpu": None}
+ENGINES = {"device": Speed(0.0, 0.010), "slow": Speed(0.0, 0.040), "cpu": None}
+"""Simulated ones take so long a frame and no CPU, as on a device of their own; ``cpu`` is the bundled detector."""
 STAGES = ("accept", "decide", "hear", "total")
 
 
@@ -133,13 +134,13 @@ def half_load(held: Rig, verdicts: Verdicts, rate: float, seconds: float, pictur
 
 
 @contextmanager
-def system(folder: Path, speed: Speed | None, **sections: Any) -> Iterator[tuple[Rig, Verdicts]]:
+def system(folder: Path, speed: Speed | None, **sections: Any) -> Iterator[tuple[Rig, Crew, Verdicts]]:
     """Everything running, and a listener on the broker."""
     with ExitStack() as stack:
         broker = stack.enter_context(own_broker(folder))
         given: Any = {"mqtt": {"url": broker.url}, "verdicts": {"enabled": True}} | sections
         held = stack.enter_context(rig(folder / "data", cameras=CAMERAS, **given))
-        stack.enter_context(crew(held, speed, detect=1, kinds=("detect", "api", "verdicts")))
+        made = stack.enter_context(crew(held, speed, detect=1, kinds=("detect", "api", "verdicts")))
         verdicts = Verdicts()
         link = MqttLink(broker.settings(), name="gate")
         link.subscribe("gistline/verdicts/#", verdicts.hear)
@@ -148,7 +149,13 @@ def system(folder: Path, speed: Speed | None, **sections: Any) -> Iterator[tuple
         if not link.wait_until_up(10):
             raise SystemExit("no connection to mosquitto")
         time.sleep(1.0)
-        yield held, verdicts
+        yield held, made, verdicts
+
+
+def cpu(held: Rig, made: Crew) -> dict[str, float]:
+    """Seconds of CPU so far, by process."""
+    own = psutil.Process().cpu_times()
+    return {name: cpu_s(pid) for name, pid in (made.pids() | held.pids).items()} | {"benchmark": own.user + own.system}
 
 
 def cut(values: Sequence[float], percent: int) -> float:
@@ -164,19 +171,24 @@ def measure(name: str, *, rounds: int, seconds: float) -> dict[str, Any]:
     speed, engine, loaded = ENGINES[name], [], {stage: [] for stage in STAGES}  # type: ignore[var-annotated]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, ExitStack() as stack:
         Path(folder).chmod(0o755)
-        held, verdicts = stack.enter_context(system(Path(folder), speed))
+        held, made, verdicts = stack.enter_context(system(Path(folder), speed))
         detector = SimulatedDetector(speed) if speed else open_detector(held.settings.detection)
         stack.callback(detector.close)
         detector.warm_up()
         pictures = Pictures()
+        spent: dict[str, float] = {}
         images = [decode(pictures.next(), held.settings.frames) for _ in range(32)]
         for _ in range(rounds):
             rate = engine_rate(detector, images, seconds=1.0) * LOAD
             engine += bare(detector, images, seconds / 4)
+            before = cpu(held, made)
             for stage, values in half_load(held, verdicts, rate, seconds, pictures).items():
                 loaded[stage] += values
+            for part, used in cpu(held, made).items():
+                spent[part] = spent.get(part, 0.0) + used - before[part]
     found = {"engine": summary(engine)} | {stage: summary(values) for stage, values in loaded.items()}
     found["rate"] = rate  # type: ignore[assignment]
+    found["cpu"] = {name: 1000 * used / (rate * seconds * rounds) for name, used in spent.items()}
     found["twice"] = verdicts.twice  # type: ignore[assignment]
     return found
 
@@ -194,6 +206,7 @@ def show(name: str, found: dict[str, Any]) -> None:
     for stage, title in titles.items():
         one = found[stage]
         print(f"{title:24}{one['p50']:8.1f}{one['p99']:8.1f}{one['max']:8.1f}")
+    print("CPU ms a frame: " + ", ".join(f"{name} {one:.1f}" for name, one in found["cpu"].items()))
     over = found["total"]["p99"] - found["engine"]["p50"]
     print(f"p99 is the bare engine's p50 + {over:.1f} ms (aim: {AIM_MS:g}); heard twice: {found['twice']}")
 

@@ -8,6 +8,7 @@ and another worker finds something else (``late_kind``).
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from threading import Condition, Thread
 from typing import Final
@@ -55,6 +56,7 @@ class GateTeller:
         self._wake = Condition()
         self._waiting: deque[GateDecision] = deque()
         self._closed = False
+        self._note_due = 0.0
         self._thread = Thread(target=self._run, name="gates", daemon=True)
 
     def open(self) -> None:
@@ -88,19 +90,28 @@ class GateTeller:
                 return
 
     def _decide(self, batch: list[GateDecision]) -> None:
+        if batch:
+            try:
+                with transaction(self._sessions) as session:
+                    verdicts = decide(session, batch, self._settings)
+            except StorageUnavailable as error:
+                self._put_back(batch, error)
+                return
+            for verdict in verdicts:
+                self._out.publish(verdict)
+        # Noted when nothing is more urgent, but well before the watch would publish it again.
+        if not batch or time.monotonic() >= self._note_due:
+            self._note_taken()
+
+    def _note_taken(self) -> None:
+        self._note_due = time.monotonic() + self._settings.publish_again_ms / 4000
         taken = self._out.taken()
-        if not batch and not taken:
-            return
         try:
-            with transaction(self._sessions) as session:
-                mark_published(session, taken)
-                verdicts = decide(session, batch, self._settings) if batch else []
-        except StorageUnavailable as error:
+            if taken:
+                with transaction(self._sessions) as session:
+                    mark_published(session, taken)
+        except StorageUnavailable:
             self._out.hand_back(taken)
-            self._put_back(batch, error)
-            return
-        for verdict in verdicts:
-            self._out.publish(verdict)
 
     def _put_back(self, batch: list[GateDecision], error: StorageUnavailable) -> None:
         log.warning("%d verdicts wait for the database: %s", len(batch), error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -69,12 +69,12 @@ def decide(session: Session, decisions: Sequence[GateDecision], settings: Verdic
     if not ours:
         return []
     counts = Counter(row.camera_id for _, row in ours)
-    numbers = _count(session, {row.camera_id: row.camera for _, row in ours}, counts)
+    numbers, decided_at = _count(session, {row.camera_id: row.camera for _, row in ours}, counts)
     numbered = []
     for decision, row in ours:
         numbers[row.camera_id] += 1
         numbered.append((decision, row, numbers[row.camera_id]))
-    decided_at = _write(session, numbered, settings)
+    _write(session, numbered, decided_at + timedelta(milliseconds=settings.publish_again_ms), decided_at)
     return [_verdict(decision, row, seq, decided_at) for decision, row, seq in numbered]
 
 
@@ -156,8 +156,8 @@ def _lock(session: Session, frame_ids: Iterable[UUID]) -> dict[UUID, GateVerdict
     return {row.frame_id: row for row in session.scalars(rows)}
 
 
-def _count(session: Session, cameras: Mapping[int, str], counts: Mapping[int, int]) -> dict[int, int]:
-    """Move the cameras' counters; returns where each stood before."""
+def _count(session: Session, cameras: Mapping[int, str], counts: Mapping[int, int]) -> tuple[dict[int, int], datetime]:
+    """Move the cameras' counters; returns where each stood before, and the moment."""
     rows = [
         {"camera_id": one, "camera": cameras[one], "last_seq": counts[one]} for one in sorted(counts)
     ]  # sorted: two transactions take the counters in the same order
@@ -166,13 +166,17 @@ def _count(session: Session, cameras: Mapping[int, str], counts: Mapping[int, in
         index_elements=[GateChannelRow.camera_id],
         set_={"last_seq": GateChannelRow.last_seq + new.excluded.last_seq, "camera": new.excluded.camera},
     )
-    returned = session.execute(moved.returning(GateChannelRow.camera_id, GateChannelRow.last_seq))
-    return {camera_id: last - counts[camera_id] for camera_id, last in returned}
+    now = func.clock_timestamp().label("now")
+    returned = session.execute(moved.returning(GateChannelRow.camera_id, GateChannelRow.last_seq, now)).all()
+    return {row[0]: row[1] - counts[row[0]] for row in returned}, max(row[2] for row in returned)
 
 
 def _write(
-    session: Session, numbered: Sequence[tuple[GateDecision, GateVerdictRow, int]], settings: VerdictChannelSettings
-) -> Any:
+    session: Session,
+    numbered: Sequence[tuple[GateDecision, GateVerdictRow, int]],
+    publish_at: datetime,
+    decided_at: datetime,
+) -> None:
     columns = GateVerdictRow.__table__.c
     given = [decision for decision, _, _ in numbered]
     new = unnested(
@@ -184,16 +188,14 @@ def _write(
         passport_id=(Uuid(), [one.passport_id for one in given]),
         seq=(BigInteger(), [seq for _, _, seq in numbered]),
     )
-    now: Any = session.scalar(select(func.clock_timestamp()))
     taken = {name: new.c[name] for name in ("kind", "source", "reason", "engine_id", "passport_id", "seq")}
     write = (
         update(GateVerdictRow)
         .where(GateVerdictRow.frame_id == new.c.frame_id)
-        .values(**taken, decided_at=now, publish_at=now + timedelta(milliseconds=settings.publish_again_ms))
+        .values(**taken, decided_at=decided_at, publish_at=publish_at)
         .execution_options(synchronize_session=False)
     )
     session.execute(write)
-    return now
 
 
 def _supersede(session: Session, decisions: Sequence[GateDecision]) -> None:
