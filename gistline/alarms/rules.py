@@ -70,13 +70,16 @@ class MissedParams(Params):
 
 
 class ShareParams(Params):
-    """Share of a budget that is used, or by which measured tokens differ from counted ones."""
+    """Share of a budget that is used: settled and held."""
 
     share: float = Field(0.8, gt=0, le=10)
 
 
-class NoParams(Params):
-    """Nothing: the review itself has judged."""
+class TokenParams(Params):
+    """Share by which billed tokens differ from expected ones, among the drifts of the last ``window_s``."""
+
+    share: float = Field(0.05, gt=0, le=10)
+    window_s: int = Field(3_600, ge=60, le=604_800)
 
 
 PARAMS: Final[Mapping[RuleKind, type[Params]]] = {
@@ -89,9 +92,7 @@ PARAMS: Final[Mapping[RuleKind, type[Params]]] = {
     RuleKind.DEAD_LETTERS: CountParams,
     RuleKind.QUEUE_AGE: SecondsParams,
     RuleKind.BUDGET: ShareParams,
-    RuleKind.TOKEN_DRIFT: ShareParams,
-    RuleKind.ACCURACY: NoParams,
-    RuleKind.DRIFT: NoParams,
+    RuleKind.TOKEN_DRIFT: TokenParams,
 }
 
 

@@ -1,8 +1,9 @@
-"""Rules that look at the state of things: queue, dead letters, missed verdicts, budgets, accuracy and drift."""
+"""Rules that look at the state of things: queue, dead letters, missed verdicts, budgets, tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -10,8 +11,11 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from gistline.alarms.rules import Rule
-from gistline.domain_acting import Reading, RuleKind
+from gistline.domain_acting import Reading, RuleKind, Scope
+from gistline.domain_money import BudgetScope
 from gistline.storage import alarm_sources as sources
+from gistline.storage.budgets import budget_states
+from gistline.storage.token_record import token_drifts
 
 
 def read_state(session: Session, rule: Rule, now: datetime) -> Iterator[Reading]:
@@ -56,7 +60,44 @@ def _missed(session: Session, rule: Rule, now: datetime) -> Iterator[Reading]:
             yield Reading(found.scope, True, text, found.oldest, facts={"missed": found.count})
 
 
+def _budget(session: Session, rule: Rule, _now: datetime) -> Iterator[Reading]:
+    for state in budget_states(session):
+        place = {BudgetScope.LINE: Scope(line=state.scope), BudgetScope.CAMERA: Scope(camera=state.scope)}
+        scope = place.get(state.scope_kind, Scope())
+        used = state.settled_usd + state.held_usd
+        share = float(used / state.cap_usd) if state.cap_usd else 1.0
+        if share < rule.told.share or rule.line not in (None, scope.line) or rule.camera not in (None, scope.camera):
+            continue
+        text = (
+            f"{share:.0%} of the budget {state.name} is used: {used:.4f} of {state.cap_usd:.2f} US dollars since "
+            f"{state.period_start:%Y-%m-%d %H:%M} UTC; the rule's limit is {rule.told.share:.0%}."
+        )
+        # A day's and a month's budget of one line are two alarms.
+        yield Reading(replace(scope, label=f"budget {state.name}"), True, text, state.period_start)
+
+
+def _token_drift(session: Session, rule: Rule, now: datetime) -> Iterator[Reading]:
+    since = now - timedelta(seconds=rule.told.window_s)
+    found = [one for one in token_drifts(session, since=since) if abs(one.share) >= rule.told.share]
+    for model in sorted({one.model for one in found}):
+        drifts = [one for one in found if one.model == model]
+        worst = max(drifts, key=lambda one: abs(one.share))
+        text = (
+            f"{len(drifts)} requests to {model} were billed otherwise than expected in {rule.told.window_s} s; "
+            f"the worst by {worst.share:+.1%}: {worst.tokens} tokens, promised {worst.promised} ({worst.source}, "
+            f"template {worst.template})."
+        )
+        began = min(one.created_at for one in drifts)
+        yield Reading(Scope(label=f"tokens of {model}"), True, text, began, facts={"requests": len(drifts)})
+
+
 Look = Callable[[Session, Rule, datetime], Iterator[Reading]]
 LOOKS: Final[Mapping[RuleKind, Look]] = MappingProxyType(
-    {RuleKind.DEAD_LETTERS: _dead_letters, RuleKind.QUEUE_AGE: _queue_age, RuleKind.VERDICTS_MISSED: _missed}
+    {
+        RuleKind.BUDGET: _budget,
+        RuleKind.TOKEN_DRIFT: _token_drift,
+        RuleKind.DEAD_LETTERS: _dead_letters,
+        RuleKind.QUEUE_AGE: _queue_age,
+        RuleKind.VERDICTS_MISSED: _missed,
+    }
 )

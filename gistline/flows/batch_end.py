@@ -131,11 +131,6 @@ def wait_for_tidying(station: Station, *, leave: int) -> None:
         station.tidying.pop(0).result()
 
 
-def tidied(station: Station) -> bool:
-    """Whether no batch's bytes are still to be dropped."""
-    return all(one.done() for one in station.tidying)
-
-
 def _finish(batch: Batch, station: Station, measure: Measure) -> set[UUID]:
     for pause_s in (*FINISH_PAUSES_S, None):
         try:

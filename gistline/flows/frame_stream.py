@@ -21,14 +21,12 @@ from numpy.typing import NDArray
 from gistline.domain import Detection
 from gistline.errors import EngineUnavailable, StorageUnavailable
 from gistline.flows.batch_end import Batch, return_unused, send_back, write
-from gistline.flows.claimed_batch import Claim, Loading, Turn
+from gistline.flows.claimed_batch import Claim, Loading
 from gistline.flows.station import Inspected, Station
 from gistline.storage.frames import ClaimedFrame
 
 WRITES_WAITING: Final = 2
 """Batches looked at and not yet committed; with more the engine waits, since their leases run."""
-LOOK_AGAIN_S: Final = 0.002
-"""While the last commit is under way and nothing is claimed, the queue is looked at this often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +60,6 @@ class Ahead:
         """
         future, self._future = self._future, None
         return future.result() if future else None
-
-    def look_again(self) -> Claim | None:
-        """Claim what has come since, at once and without filling up: the engine stands still meanwhile.
-
-        Raises:
-            StorageUnavailable: the database does not answer; nothing is claimed.
-
-        """
-        claimed = self._station.claim(Turn.FRESH_BESIDE_OTHERS) if self._may_claim() else None
-        if claimed is not None:
-            self._loading.add(claimed)
-        return claimed
 
     def give_back(self) -> None:
         """Return what was claimed."""
@@ -124,11 +110,9 @@ class FrameStream:
             stack.push(self._settle)
             with self._station.looking() as serving:
                 self._serving = serving
-                while self._next is not None:
-                    with closing(serving.detector.detect_each(self._feed())) as answers:
-                        for seen in answers:
-                            self._answer(seen)
-                    self._next = self._claimed_meanwhile()
+                with closing(serving.detector.detect_each(self._feed())) as answers:
+                    for seen in answers:
+                        self._answer(seen)
                 if self._awaiting and self._trouble is None:
                     raise EngineUnavailable(f"The detector left {len(self._awaiting)} images without an answer.")
         if self._trouble is not None:
@@ -167,23 +151,6 @@ class FrameStream:
             return None
         finally:
             self._fed_s += time.perf_counter() - began
-
-    def _claimed_meanwhile(self) -> Claim | None:
-        """A frame that came during the last ones' inference or commit need not wait for that commit."""
-        while not (self._alone or self._awaiting or self._trouble or self._limits.stopping()):
-            if self._station.serving is not self._serving:
-                return None
-            try:
-                if (claimed := self._ahead.look_again()) is not None:
-                    self._answered_at = self._looked_at = time.perf_counter()
-                    return claimed
-            except StorageUnavailable as error:
-                self._trouble = error
-                return None
-            if all(one.done() for one in self._writes):
-                return None
-            time.sleep(LOOK_AGAIN_S)
-        return None
 
     def _draw(self, batch: Batch) -> NDArray[np.uint8] | None:
         began = time.perf_counter()

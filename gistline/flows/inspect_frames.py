@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from gistline.flows.batch_end import tidied, wait_for_tidying
+from gistline.flows.batch_end import wait_for_tidying
 from gistline.flows.claimed_batch import Claim, Loading, Turn
-from gistline.flows.frame_stream import LOOK_AGAIN_S, Ahead, FrameStream, Limits
+from gistline.flows.frame_stream import Ahead, FrameStream, Limits
 from gistline.flows.station import Inspected, Station
 
 
@@ -43,9 +43,6 @@ def inspect_frames(
         total += FrameStream(batch, station, ahead, loading, Limits(may_claim, stopping)).run()
         turn = Turn.FRESH_FIRST if batch.suspect else Turn.SUSPECT_FIRST
         batch = ahead.take() or (_claim(station, turn, loading) if may_claim() else None)
-        while batch is None and not tidied(station) and may_claim():
-            time.sleep(LOOK_AGAIN_S)
-            batch = _claim(station, turn, loading)
     wait_for_tidying(station, leave=0)
     return total
 

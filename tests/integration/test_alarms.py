@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,9 +20,12 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select, update
 
+from gistline.domain import Language
 from gistline.domain_acting import DeliveryState
+from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.flows.alarm_outputs import Outputs
 from gistline.flows.alarm_rules import add_rule, decide_deliveries, remove_rule, set_rule, try_rule
+from gistline.flows.budgets import set_budget
 from gistline.flows.deliver_alarms import deliver_alarms
 from gistline.flows.evaluate_alarms import evaluate_alarms
 from gistline.flows.inspect_frames import inspect_frames
@@ -30,8 +34,11 @@ from gistline.settings_acting import AlarmSettings
 from gistline.storage import audit
 from gistline.storage.alarm_rules import list_rules
 from gistline.storage.alarms import Alarm, Delivery, list_alarms, list_deliveries
+from gistline.storage.budget_book import BudgetKey
+from gistline.storage.budgets import ensure_period
 from gistline.storage.session import transaction
-from gistline.storage.tables import AlarmDeliveryRow, AlarmInboxRow
+from gistline.storage.tables import AlarmDeliveryRow, AlarmInboxRow, BudgetPeriodRow, BudgetRow
+from gistline.storage.token_record import NewSample, add_drift
 from tests.support.broker import listening, own_broker
 from tests.support.fleet import Fleet, fleet, fleet_settings
 from tests.support.processes import wait_until
@@ -333,3 +340,29 @@ def test_nothing_to_do_is_done_quietly(alarmed: Fleet) -> None:
     settings: Settings = alarmed.settings
     with delivering(alarmed, settings.alarms) as deliver:
         assert deliver() == 0
+
+
+def test_budgets_and_tokens(alarmed: Fleet) -> None:
+    rule(alarmed, "money", "budget", params={"share": 0.8})
+    rule(alarmed, "elsewhere", "budget", params={"share": 0.1}, line="line-2")
+    rule(alarmed, "tokens", "token_drift", params={"share": 0.1})
+    state = set_budget(alarmed.sessions, BudgetKey(BudgetScope.LINE, "line-1", BudgetPeriod.DAY), Decimal("2.00"))
+    evaluate_alarms(alarmed.sessions)
+    assert alarms_of(alarmed) == []
+    with transaction(alarmed.sessions) as session:
+        ensure_period(session, session.get_one(BudgetRow, state.budget_id), state.period_start)
+        session.execute(update(BudgetPeriodRow).values(settled_usd=Decimal("1.20"), held_usd=Decimal("0.50")))
+        sample = NewSample("0" * 64, "claude-x", "report", Language.ENGLISH, 100, 150, 100, 100.0, "learned")
+        add_drift(session, sample, 0.5)
+        add_drift(session, sample, 0.05)
+    evaluate_alarms(alarmed.sessions)
+    texts = {one.rule: one.text for one in alarms_of(alarmed)}
+    assert set(texts) == {"money", "tokens"}
+    assert texts["money"].startswith("85% of the budget line line-1 per day is used: 1.7000 of 2.00 US dollars since ")
+    assert texts["tokens"].startswith(
+        "1 requests to claude-x were billed otherwise than expected in 3600 s; the worst "
+    )
+    with transaction(alarmed.sessions) as session:
+        session.execute(update(BudgetPeriodRow).values(held_usd=Decimal(0)))
+    evaluate_alarms(alarmed.sessions)
+    assert {one.rule: one.state.value for one in alarms_of(alarmed)} == {"money": "resolved", "tokens": "firing"}
