@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from gistline.domain import DeadLetterKind, FrameState
+from gistline.domain_acting import AlarmSeverity
 from gistline.settings_observability import MetricsSettings
+from gistline.storage.budgets import BudgetState, budget_states
 from gistline.storage.fleet_facts import (
     TOKEN_KINDS,
     Attempts,
@@ -26,6 +28,8 @@ from gistline.telemetry.paced import Family, Part, Reading, paced_registry
 WORKER_KINDS: Final = ("detect", "report", "verdicts")
 BILLINGS: Final = ("billed", "simulated")
 
+BUDGET: Final = ("scope_kind", "scope", "period")
+
 FAMILIES: Final = {
     "gistline_frames_waiting": Family("gauge", "Frames that are pending or running.", ("state",)),
     "gistline_oldest_pending_age_seconds": Family("gauge", "How long the oldest pending frame has waited."),
@@ -33,6 +37,9 @@ FAMILIES: Final = {
     "gistline_report_windows_waiting": Family("gauge", "Report windows that are pending or running.", ("state",)),
     "gistline_oldest_due_window_age_seconds": Family("gauge", "How long ago the oldest unwritten window ended."),
     "gistline_dead_letters_open": Family("gauge", "Frames given up that nobody has decided about.", ("kind",)),
+    "gistline_alarms_firing": Family("gauge", "Alarms that fire at this moment.", ("severity",)),
+    "gistline_alarm_deliveries_waiting": Family("gauge", "Notices that have not reached their output yet."),
+    "gistline_gate_verdicts_late": Family("gauge", "Frames whose gate should have been told something by now."),
     "gistline_workers": Family(
         "gauge",
         "Workers heard of lately: alive, ready to take work, serving an unproven engine, refusing or failing to serve.",
@@ -47,6 +54,10 @@ FAMILIES: Final = {
         "counter", "US dollars of paid attempts, billed or simulated.", ("model", "billing")
     ),
     "gistline_image_plan_usd": Family("counter", "What sending the reports' frames as images would have cost."),
+    "gistline_budget_cap_usd": Family("gauge", "Cap of a budget in its current period.", BUDGET),
+    "gistline_budget_settled_usd": Family("gauge", "What of it was spent.", BUDGET),
+    "gistline_budget_held_usd": Family("gauge", "What of it is held for calls under way.", BUDGET),
+    "gistline_budget_left_usd": Family("gauge", "What of it may still be held.", BUDGET),
     "gistline_database_size_bytes": Family("gauge", "Size of the database on disk."),
 }
 """Every metric of the exporter. Counters get the ending ``_total`` when they are served."""
@@ -60,7 +71,7 @@ def expose_fleet(sessions: Sessions, settings: MetricsSettings, *, model: str = 
 
     def queue() -> Sequence[Reading]:
         with transaction(sessions) as session:
-            return list(_queue(queue_facts(session)))
+            return [*_queue(queue_facts(session)), *_budgets(budget_states(session))]
 
     def totals() -> Sequence[Reading]:
         with transaction(sessions) as session:
@@ -93,10 +104,23 @@ def _queue(facts: QueueFacts) -> Iterator[Reading]:
     yield Reading("gistline_oldest_due_window_age_seconds", facts.oldest_due_window_s)
     for kind in DeadLetterKind:
         yield Reading("gistline_dead_letters_open", facts.dead_letters.get(kind, 0), (kind.value,))
+    for severity in AlarmSeverity:
+        yield Reading("gistline_alarms_firing", facts.alarms.get(severity, 0), (severity.value,))
+    yield Reading("gistline_alarm_deliveries_waiting", facts.deliveries_waiting)
+    yield Reading("gistline_gate_verdicts_late", facts.gate_verdicts_late)
     for name in sorted({*WORKER_KINDS, *facts.workers}):
         found = facts.workers.get(name, Workers(0, 0))
         for condition in ("alive", "ready", "unproven", "troubled"):
             yield Reading("gistline_workers", getattr(found, condition), (name, condition))
+
+
+def _budgets(states: Sequence[BudgetState]) -> Iterator[Reading]:
+    for one in states:
+        labels = (one.scope_kind.value, one.scope, one.period.value)
+        yield Reading("gistline_budget_cap_usd", float(one.cap_usd), labels)
+        yield Reading("gistline_budget_settled_usd", float(one.settled_usd), labels)
+        yield Reading("gistline_budget_held_usd", float(one.held_usd), labels)
+        yield Reading("gistline_budget_left_usd", float(one.left_usd), labels)
 
 
 def _totals(facts: TotalFacts, model: str) -> Iterator[Reading]:

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, text
+from sqlalchemy import ColumnElement, TextClause, func, select, text
 from sqlalchemy.orm import Session
 
 from gistline.storage.health import Workers, workers
 from gistline.storage.tables import (
+    AlarmDeliveryRow,
+    AlarmRow,
+    Base,
     DeadLetterRow,
     FrameRow,
+    GateVerdictRow,
     LlmAttempt,
     ReportRow,
     ReportWindow,
@@ -40,6 +44,9 @@ class QueueFacts:
     windows: Mapping[str, int]
     oldest_due_window_s: float
     dead_letters: Mapping[str, int]
+    alarms: Mapping[str, int]
+    deliveries_waiting: int
+    gate_verdicts_late: int
     workers: Mapping[str, Workers]
 
 
@@ -78,6 +85,8 @@ def queue_facts(session: Session) -> QueueFacts:
     windows = session.execute(select(ReportWindow.state, func.count()).where(open_windows).group_by(ReportWindow.state))
     due = select(_age(func.min(ReportWindow.ends_at))).where(text("report_windows.state = 'pending'"))
     letters = select(DeadLetterRow.kind, func.count()).where(DeadLetterRow.resolved_at.is_(None))
+    firing = select(AlarmRow.severity, func.count()).where(text("alarms.state = 'firing'")).group_by(AlarmRow.severity)
+    late = text("gate_verdicts.kind IS NULL AND gate_verdicts.due_at < now()")
     return QueueFacts(
         pending=waits,
         running=held,
@@ -86,6 +95,9 @@ def queue_facts(session: Session) -> QueueFacts:
         windows={state.value: count for state, count in windows},
         oldest_due_window_s=float(session.scalar(due) or 0),
         dead_letters={kind.value: count for kind, count in session.execute(letters.group_by(DeadLetterRow.kind))},
+        alarms={severity.value: count for severity, count in session.execute(firing)},
+        deliveries_waiting=_count(session, AlarmDeliveryRow, text("alarm_deliveries.state = 'pending'")),
+        gate_verdicts_late=_count(session, GateVerdictRow, late),
         workers=workers(session),
     )
 
@@ -130,6 +142,10 @@ def _attempts(session: Session) -> list[Attempts]:
         )
         for row in rows
     ]
+
+
+def _count(session: Session, table: type[Base], condition: TextClause) -> int:
+    return session.scalar(select(func.count()).select_from(table).where(condition)) or 0
 
 
 def _age(moment: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 READABLE: Final = (
+    "alarms",
     "batches",
     "cameras",
     "dead_letters",

@@ -6,6 +6,7 @@ several processes do not count it several times.
 
 from __future__ import annotations
 
+import collections
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ STAGE_SECONDS: Final = Histogram(
     buckets=MILLISECONDS,
     registry=REGISTRY,
 )
+_OF_STAGE: Final = {stage: STAGE_SECONDS.labels(stage) for stage in STAGES}
 BATCH_FILL: Final = Histogram(
     "gistline_batch_fill_ratio", "Frames of a batch, as a share of fleet.batch_size.", buckets=SHARES, registry=REGISTRY
 )
@@ -118,16 +120,16 @@ def count_batch(batch: BatchTimes) -> None:
         latency = max(0.0, now - accepted.timestamp())
         FRAME_LATENCY.observe(latency)
         FRAME_QUEUE.observe(max(0.0, latency - claimed_ago))
-    for stage in STAGES:
-        STAGE_SECONDS.labels(stage).observe(batch.seconds[stage])
+    for stage, histogram in _OF_STAGE.items():
+        histogram.observe(batch.seconds[stage])
     BATCH_FILL.observe(len(batch.accepted_at) / batch.capacity)
     ENGINE_SECONDS.inc(batch.seconds["infer"])
 
 
 def count_ends(ends: Iterable[tuple[str, str]]) -> None:
     """Book frames that ended, each by state and verdict."""
-    for state, verdict in ends:
-        FRAMES_FINISHED.labels(state, verdict).inc()
+    for (state, verdict), count in collections.Counter(ends).items():
+        FRAMES_FINISHED.labels(state, verdict).inc(count)
 
 
 def count_sweep(*, returned: int, failed: int, expired: int, rung: int) -> None:
@@ -175,8 +177,6 @@ def known_labels() -> None:
     for verdict in ("ok", "ng", "reinspect"):
         FRAMES_FINISHED.labels("inspected", verdict)
     FRAMES_FINISHED.labels("failed", "reinspect")
-    for stage in STAGES:
-        STAGE_SECONDS.labels(stage)
     for outcome in ("written", "pending", "failed"):
         REPORT_SECONDS.labels(outcome)
     for fate in ("wait", "ring", "leave", "drop"):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 import httpx2
@@ -17,7 +18,9 @@ from sqlalchemy import func, select, text, update
 from gistline.cli.main import run
 from gistline.dispatch import CelerySender
 from gistline.domain import FrameState
+from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.flows.add_camera import add_camera
+from gistline.flows.budgets import set_budget
 from gistline.flows.claimed_batch import Turn, claim
 from gistline.flows.close_windows import close_now
 from gistline.flows.expose_fleet import expose_fleet
@@ -25,6 +28,7 @@ from gistline.flows.inspect_frames import inspect_frames
 from gistline.settings import DatabaseSettings
 from gistline.settings_observability import LogSettings, MetricsSettings
 from gistline.settings_report import as_environment
+from gistline.storage.budget_book import BudgetKey
 from gistline.storage.session import Sessions, close_database, open_database, transaction
 from gistline.storage.tables import BatchRow, FrameRow, LlmAttempt, ReportRow, VerdictRow
 from gistline.telemetry.listener import written
@@ -272,3 +276,22 @@ def test_health_says_who_does_not_answer(
     monkeypatch.setenv("GISTLINE_METRICS__PORT", str(free_ports(4)))
     assert run(["health", "beat"]) == 1
     assert "Nobody answers on 127.0.0.1:" in capsys.readouterr().err
+
+
+def test_the_exporter_tells_budgets_alarms_and_what_gates_wait_for(database_url: str, tmp_path: Path) -> None:
+    with fleet(fleet_settings(database_url, "redis://127.0.0.1:1/0", tmp_path)) as line:
+        set_budget(line.sessions, BudgetKey(BudgetScope.SITE, "", BudgetPeriod.DAY), Decimal("2.5"))
+        with transaction(line.sessions) as session:
+            session.execute(
+                text(
+                    "INSERT INTO alarms (id, rule, kind, severity, state, text, facts, count, since) VALUES"
+                    " (gen_random_uuid(), 'r', 'class', 'critical', 'firing', 't', '{}', 1, now())"
+                )
+            )
+        found = parsed(written(expose_fleet(line.sessions, MetricsSettings(refresh_s=0)).registry))
+    site = {"scope_kind": "site", "scope": "", "period": "day"}
+    assert value(found, "gistline_budget_cap_usd", **site) == 2.5
+    assert value(found, "gistline_budget_left_usd", **site) == 2.5
+    assert value(found, "gistline_budget_held_usd", **site) == 0
+    assert value(found, "gistline_alarms_firing", severity="critical") == 1
+    assert value(found, "gistline_gate_verdicts_late") == 0
