@@ -91,7 +91,7 @@ def sent_request(body: Mapping[str, Any]) -> Request:
     return Request(
         body["system"],
         body["messages"][0]["content"],
-        body["max_tokens"],
+        body.get("max_tokens", 0),
         offline=str,
         schema=form["format"]["schema"] if form else None,
     )
