@@ -19,9 +19,10 @@ from gistline.domain import FrameCounts
 from gistline.storage.finding_lists import FindingFilter, SeenFinding, list_findings
 from gistline.storage.fleet_now import FleetNow, read_fleet
 from gistline.storage.outcomes import HOUR, Outcomes, read_outcomes
+from gistline.storage.partitions import database_time
 from gistline.storage.report_lists import SeenWindow, list_windows_seen
 from gistline.storage.session import transaction
-from gistline.storage.sight import Lines, database_time, known_lines
+from gistline.storage.sight import Lines, known_lines
 from gistline.storage.spending import Spending, spending
 
 router = APIRouter(include_in_schema=False)

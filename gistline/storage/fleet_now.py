@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Select, func, select, text, true
 from sqlalchemy.orm import Session
 
 from gistline.storage.health import Workers, workers
@@ -39,40 +38,36 @@ class FleetNow:
 
 
 def read_fleet(session: Session, lines: Lines) -> FleetNow:
-    """Look at the queue and the workers."""
-    cameras = _cameras(session, lines)
+    """Look at the queue, in one statement, and at the workers."""
+    ours = FrameRow.camera_id.in_(select(Camera.id).where(within(Camera.line, lines))) if lines is not None else true()
     age = func.coalesce(func.extract("epoch", func.now() - func.min(FrameRow.accepted_at)), 0)
-    ours = [FrameRow.camera_id.in_(cameras)] if cameras is not None else []
-    pending, oldest = session.execute(select(func.count(), age).select_from(FrameRow).where(PENDING, *ours)).one()
-    running = session.scalar(select(func.count()).select_from(FrameRow).where(RUNNING, *ours))
-    since = func.now() - timedelta(seconds=RATE_WINDOW_S)
-    frames = func.sum(BatchRow.frames)
-    work = BatchRow.infer_s + BatchRow.post_s + BatchRow.commit_s
-    done, queue_s, work_s = session.execute(
-        select(frames, func.sum(BatchRow.queue_s * BatchRow.frames) / frames, func.sum(work) / frames).where(
-            BatchRow.claimed_at > since
-        )
+    waiting = select(func.count().label("pending"), age.label("oldest")).select_from(FrameRow).where(PENDING, ours)
+    running = select(func.count()).select_from(FrameRow).where(RUNNING, ours)
+    given_up = select(func.count()).select_from(DeadLetterRow).where(DeadLetterRow.resolved_at.is_(None))
+    if lines is not None:
+        given_up = given_up.join(FrameRow, FrameRow.id == DeadLetterRow.frame_id).where(ours)
+    queue, work = waiting.subquery(), _work().subquery()
+    row = session.execute(
+        select(queue, work, running.scalar_subquery(), given_up.scalar_subquery()).join_from(queue, work, true())
     ).one()
+    pending, oldest, done, queue_s, work_s, run, letters = row
     return FleetNow(
         pending=pending,
-        running=running or 0,
+        running=run or 0,
         oldest_s=float(oldest),
         per_second=float(done or 0) / RATE_WINDOW_S,
         queue_ms=None if queue_s is None else 1000 * float(queue_s),
         per_frame_ms=None if work_s is None else 1000 * float(work_s),
-        dead_letters=_dead_letters(session, cameras),
+        dead_letters=letters or 0,
         workers=workers(session),
     )
 
 
-def _cameras(session: Session, lines: Lines) -> Sequence[int] | None:
-    if lines is None:
-        return None
-    return session.scalars(select(Camera.id).where(within(Camera.line, lines))).all()
-
-
-def _dead_letters(session: Session, cameras: Sequence[int] | None) -> int:
-    found = select(func.count()).select_from(DeadLetterRow).where(DeadLetterRow.resolved_at.is_(None))
-    if cameras is not None:
-        found = found.join(FrameRow, FrameRow.id == DeadLetterRow.frame_id).where(FrameRow.camera_id.in_(cameras))
-    return session.scalar(found) or 0
+def _work() -> Select[Any]:
+    """What was done in the last minute: frames, their mean wait, the mean time that each took."""
+    since = func.now() - timedelta(seconds=RATE_WINDOW_S)
+    frames = func.sum(BatchRow.frames)
+    took = BatchRow.infer_s + BatchRow.post_s + BatchRow.commit_s
+    waits = func.sum(BatchRow.queue_s * BatchRow.frames) / frames
+    columns: tuple[Any, ...] = (frames.label("done"), waits.label("queue_s"), (func.sum(took) / frames).label("work_s"))
+    return select(*columns).where(BatchRow.claimed_at > since)

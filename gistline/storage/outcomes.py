@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 from sqlalchemy.orm import Session
 
 from gistline.domain import FrameCounts
-from gistline.storage.tables import Camera
 
 HOUR: Final = timedelta(hours=1)
 
@@ -39,21 +38,26 @@ SELECT w.line, date_trunc('hour', w.starts_at), r.totals
   FROM report_windows w JOIN reports r ON r.window_id = w.id
  WHERE w.line = ANY(:lines) AND w.starts_at >= :since""").bindparams(bindparam("lines", type_=ARRAY(TEXT)))
 
-_OPEN_COUNTS: Final = text(
+_LOWEST: Final = text(
     _OPEN_FRAMES
     + """
-SELECT o.line, date_trunc('hour', o.finished_at), o.state, v.kind, count(*)
-  FROM open_frames o LEFT JOIN verdicts v ON v.frame_id = o.id
- GROUP BY 1, 2, 3, 4"""
+SELECT id FROM open_frames ORDER BY id LIMIT 1"""
 ).bindparams(bindparam("lines", type_=ARRAY(TEXT)))
+"""Where the open frames begin: the next query looks at nothing older, whatever the planner thinks of their number."""
 
-_OPEN_FINDINGS: Final = text(
+_OPEN: Final = text(
     _OPEN_FRAMES
     + """
-SELECT o.camera_id, d.label, count(*)
-  FROM open_frames o JOIN findings d ON d.frame_id = o.id
- GROUP BY 1, 2"""
+SELECT true, o.line, date_trunc('hour', o.finished_at), o.state, v.kind, count(*)
+  FROM open_frames o LEFT JOIN verdicts v ON v.frame_id = o.id AND v.frame_id >= :lowest
+ GROUP BY 2, 3, 4, 5
+UNION ALL
+SELECT false, c.name, NULL, d.label, NULL, count(*)
+  FROM open_frames o JOIN findings d ON d.frame_id = o.id AND d.frame_id >= :lowest
+  JOIN cameras c ON c.id = o.camera_id
+ GROUP BY 2, 4"""
 ).bindparams(bindparam("lines", type_=ARRAY(TEXT)))
+"""Frames by line, hour, end and verdict; then findings by camera and class."""
 
 
 @dataclass(slots=True)
@@ -114,11 +118,9 @@ def read_outcomes(session: Session, *, since: datetime, lines: Iterable[str]) ->
     bound = {"since": since, "lines": sorted(lines)}
     for line, hour, totals in session.execute(_TOLD, bound):
         _add_told(sums, line, hour, totals)
-    open_counts = session.execute(_OPEN_COUNTS, bound).all()
-    for line, hour, state, kind, count in open_counts:
-        sums.add_frames(line, hour, _named(state, kind, count))
-    if open_counts:
-        _add_open_findings(session, sums, bound)
+    lowest = session.scalar(_LOWEST, bound)
+    if lowest is not None:
+        _add_open(sums, session.execute(_OPEN, {**bound, "lowest": lowest}))
     return Outcomes(
         sums.total.frozen(),
         {line: tally.frozen() for line, tally in sorted(sums.by_line.items())},
@@ -135,11 +137,13 @@ def _add_told(sums: _Sums, line: str, hour: datetime, totals: Mapping[str, Any])
     sums.by_camera.update(totals.get("by_camera", {}))
 
 
-def _add_open_findings(session: Session, sums: _Sums, bound: Mapping[str, Any]) -> None:
-    names: dict[int, str] = dict(session.execute(select(Camera.id, Camera.name)).all())
-    for camera, label, count in session.execute(_OPEN_FINDINGS, bound):
-        sums.by_label[label] += count
-        sums.by_camera[names[camera]] += count
+def _add_open(sums: _Sums, rows: Iterable[Any]) -> None:
+    for is_frame, name, hour, what, kind, count in rows:
+        if is_frame:
+            sums.add_frames(name, hour, _named(what, kind, count))
+        else:
+            sums.by_camera[name] += count
+            sums.by_label[what] += count
 
 
 def _named(state: str, kind: str | None, count: int) -> dict[str, int]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from sqlalchemy import ColumnElement, SQLColumnExpression, any_, false, func, literal, select, true
+from sqlalchemy import ColumnElement, SQLColumnExpression, any_, false, literal, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 from sqlalchemy.orm import Session
 
@@ -30,8 +28,3 @@ def known_lines(session: Session, lines: Lines) -> list[str]:
 def known_cameras(session: Session, lines: Lines) -> list[str]:
     """Cameras that may be seen, sorted."""
     return sorted(session.scalars(select(Camera.name).where(within(Camera.line, lines))))
-
-
-def database_time(session: Session) -> datetime:
-    """The database's clock, by which everything stored is dated; timezone-aware."""
-    return session.execute(select(func.now())).scalar_one()
