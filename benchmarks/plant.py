@@ -14,7 +14,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import func, insert, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from gistline.domain import Box, Detection, EngineInfo, Feedback, FrameState, Person, Role
@@ -35,7 +35,7 @@ from gistline.storage.findings import Measure, NewFinding, NewVerdict, save_find
 from gistline.storage.moments import ids_at
 from gistline.storage.passports import save_passport
 from gistline.storage.session import Sessions, transaction
-from gistline.storage.tables import BatchRow, FrameRow, WorkerHeartbeat
+from gistline.storage.tables import BatchRow, FindingRow, FrameRow, WorkerHeartbeat
 from gistline.storage.windows import open_window
 
 SEED: Final = 23_000_000
@@ -165,6 +165,14 @@ class Plant:
             )
             note = "dust, not copper" if opinion is Feedback.INCORRECT else ""
             give_feedback(self.sessions, FindingKey(one.frame_id, one.id), opinion, note=note, person=anna)
+
+    def richest(self) -> UUID:
+        """The kept frame with most findings of the last hundred frames."""
+        count = func.count(FindingRow.id)
+        found = select(FrameRow.id).join(FindingRow, FindingRow.frame_id == FrameRow.id).where(FrameRow.bytes_stored)
+        found = found.where(FrameRow.id.in_(self.frames[-100:])).group_by(FrameRow.id).order_by(count.desc())
+        with transaction(self.sessions) as session:
+            return session.scalars(found.limit(1)).one()
 
     def _take(self, session: Session, camera: CameraIdentity, moment: datetime, keep_since: datetime | None) -> None:
         """One frame from its acceptance to its end."""
