@@ -32,7 +32,13 @@ from gistline.storage.session import transaction
 from gistline.storage.tables import ReportRow
 from gistline.storage.web_sessions import open_session
 
-SWITCHES: Final = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+SWITCHES: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+)
 LOOKS: Final[dict[str, dict[str, Any]]] = {
     "desktop": {"viewport": {"width": 1440, "height": 900}, "color_scheme": "light", "locale": "en-GB"},
     "dark": {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark", "locale": "en-GB"},

@@ -19,10 +19,14 @@ from api.dashboard.page import ViewOf
 from api.dashboard.words import Words
 from api.deps import ServicesOf
 from api.people import PersonOf
+from gistline.costs.forecast import forecast
+from gistline.domain_money import BudgetScope
+from gistline.storage.budgets import BudgetState, budget_states
 from gistline.storage.camera_costs import CameraCosts, camera_costs
 from gistline.storage.dashboards import CostRow, Costs, cost_rows, total_costs
+from gistline.storage.partitions import database_time
 from gistline.storage.session import transaction
-from gistline.storage.sight import Lines, known_lines
+from gistline.storage.sight import Lines, known_cameras, known_lines
 
 router = APIRouter(prefix="/costs", include_in_schema=False)
 
@@ -61,14 +65,31 @@ class CostView:
     by_camera: Sequence[CameraCosts]
 
 
+@dataclass(frozen=True, slots=True)
+class Burn:
+    """A budget, the share of its cap that is spent or held, and what the period will have cost; None: too early."""
+
+    state: BudgetState
+    used: float
+    forecast: Decimal | None
+
+    @classmethod
+    def of(cls, state: BudgetState, now: datetime) -> Burn:
+        """How it stands now."""
+        taken = state.settled_usd + state.held_usd
+        used = float(taken / state.cap_usd) if state.cap_usd else float(taken > 0)
+        return cls(state, used, forecast(state.settled_usd, state.period_start, state.period_end, now))
+
+
 @router.get("", name="costs")
 def costs(view: ViewOf, days: Days = 30) -> Response:
     """The page."""
     with transaction(view.services.sessions) as session:
         read = read_costs(session, days, view.person.lines)
+        budgets = read_budgets(session, view.person.lines)
     t = view.look.words
     charts = [spend_chart(read, t), saving_chart(read, t)]
-    return view.page("costs.html", costs=read, charts=charts, periods=PERIODS)
+    return view.page("costs.html", costs=read, charts=charts, budgets=budgets, periods=PERIODS)
 
 
 @router.get(".csv", name="costs_csv")
@@ -98,6 +119,15 @@ def read_costs(session: Session, days: int, lines: Lines) -> CostView:
         by_model=_cut(rows, lambda row: row.model),
         by_camera=camera_costs(session, since=since, lines={*seen, *(row.line for row in rows)}),
     )
+
+
+def read_budgets(session: Session, lines: Lines) -> list[Burn]:
+    """Budgets in force that the person may see: the site's only with all lines."""
+    now = database_time(session)
+    states = budget_states(session)
+    cameras = known_cameras(session, lines) if states and lines is not None else []
+    seen = {BudgetScope.LINE: lines or (), BudgetScope.CAMERA: cameras}
+    return [Burn.of(one, now) for one in states if lines is None or one.scope in seen.get(one.scope_kind, ())]
 
 
 def spend_chart(read: CostView, t: Words) -> Chart:

@@ -12,10 +12,12 @@ from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
 from api.dashboard.charts import AXIS, Chart, Series, ranked, stacked, with_line
+from api.dashboard.costs import Burn, read_budgets
 from api.dashboard.figures import ng_rate
 from api.dashboard.page import ViewOf
 from api.dashboard.words import Words
 from gistline.domain import FrameCounts
+from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.storage.finding_lists import FindingFilter, SeenFinding, list_findings
 from gistline.storage.fleet_now import FleetNow, read_fleet
 from gistline.storage.outcomes import HOUR, Outcomes, read_outcomes
@@ -43,6 +45,8 @@ class Standing:
     outcomes: Outcomes
     fleet: FleetNow
     today: Spending
+    cap: Burn | None
+    """The site's budget of the day, or of the month where there is none; for who sees all lines."""
     findings: Sequence[SeenFinding]
     windows: Sequence[SeenWindow]
 
@@ -69,9 +73,15 @@ def read_standing(session: Session, hours: int, lines: Lines) -> Standing:
         outcomes=read_outcomes(session, since=since, lines=known_lines(session, lines)),
         fleet=read_fleet(session, lines),
         today=spending(session, since=midnight, lines=lines),
+        cap=_cap(session, lines),
         findings=list_findings(session, recent, limit=LATEST_FINDINGS),
         windows=list_windows_seen(session, limit=LATEST_WINDOWS, lines=lines),
     )
+
+
+def _cap(session: Session, lines: Lines) -> Burn | None:
+    site = [one for one in read_budgets(session, lines) if one.state.scope_kind is BudgetScope.SITE]
+    return next(iter(sorted(site, key=lambda one: one.state.period is not BudgetPeriod.DAY)), None)
 
 
 def frames_chart(at: Standing, t: Words) -> Chart:

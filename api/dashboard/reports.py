@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any, Final
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -15,6 +17,7 @@ from api.dashboard.prose import render_prose
 from api.deps import ServicesOf
 from api.people import PersonOf
 from gistline.errors import NotFound
+from gistline.storage.evidence import EvidenceItem, evidence
 from gistline.storage.report_lists import SeenWindow, WindowCursor, list_windows_seen
 from gistline.storage.reports import ReportDetail, read_report
 from gistline.storage.session import Sessions, transaction
@@ -67,6 +70,7 @@ def report(report_id: UUID, view: ViewOf) -> Response:
     """One report; ``?print`` leaves out everything that is not paper."""
     with transaction(view.services.sessions) as session:
         found = read_report(session, report_id)
+        rests_on = evidence(session, report_id)
         if not view.person.sees(found.window.line):
             raise NotFound(
                 f"There is no report {report_id}.",
@@ -77,9 +81,18 @@ def report(report_id: UUID, view: ViewOf) -> Response:
         "report.html",
         found=found,
         body=render_prose(found.report.body),
+        evidence=rests_on,
+        basis=partial(basis, report_id),
         table=count_table(found),
         printed="print" in view.request.query_params,
     )
+
+
+def basis(report_id: UUID, one: EvidenceItem) -> str:
+    """Query of the findings that a number of a report speaks of."""
+    names = [("camera", name) for name in one.cameras] + [("label", name) for name in one.labels]
+    scope = [("report", str(report_id)), *names]
+    return urlencode([*scope, ("severity", str(one.severity))] if one.severity else scope)
 
 
 def count_table(found: ReportDetail) -> dict[str, Any]:

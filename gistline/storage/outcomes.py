@@ -29,9 +29,10 @@ WITH open_frames AS MATERIALIZED (
     SELECT f.id, f.camera_id, f.line, f.state, f.finished_at
       FROM report_windows w JOIN frames f ON f.report_window_id = w.id
      WHERE w.line = ANY(:lines) AND w.starts_at >= :since
-       AND NOT EXISTS (SELECT FROM reports r WHERE r.window_id = w.id)
+       AND (NOT EXISTS (SELECT FROM reports r WHERE r.window_id = w.id)
+            OR w.deferred AND NOT EXISTS (SELECT FROM reports r WHERE r.window_id = w.told_with))
 )"""
-"""Frames that ended and that no written report counts: of windows still open, or not written (yet, or ever)."""
+"""Frames that ended and that no written report counts: of windows still open, not written, or told of later."""
 
 _TOLD: Final = text("""
 SELECT w.line, date_trunc('hour', w.starts_at), r.totals

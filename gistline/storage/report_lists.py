@@ -54,6 +54,7 @@ class SeenWindow:
     starts_at: datetime
     ends_at: datetime
     state: WindowState
+    deferred: bool
     error: str | None
     report_id: UUID | None
     writer: str | None
@@ -84,6 +85,7 @@ def list_windows_seen(
             ReportWindow.starts_at,
             ReportWindow.ends_at,
             ReportWindow.state,
+            ReportWindow.deferred,
             ReportWindow.error,
             ReportRow.id,
             ReportRow.writer,
