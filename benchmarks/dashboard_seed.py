@@ -79,7 +79,8 @@ WITH counted AS (
       FROM (SELECT w, camera, sum(n) AS n FROM cells GROUP BY 1, 2) x GROUP BY 1
 ), pairs AS (SELECT w, jsonb_agg(jsonb_build_array(camera, label, n)) AS o FROM cells GROUP BY 1)
 INSERT INTO reports (id, window_id, writer, model, body, findings, totals, token_budget, prompt_tokens,
-                     prompt_ceiling_tokens, input_tokens, output_tokens, cost_usd, simulated, image_tokens, image_usd, image_plan, created_at)
+                     prompt_ceiling_tokens, input_tokens, output_tokens, cost_usd, simulated, image_tokens, image_usd,
+                     image_plan, created_at)
 SELECT gen_random_uuid(), w.id, 'offline', 'claude-haiku-5-5', repeat('A seeded report. ', 60), coalesce(cams.n, 0),
        jsonb_build_object('findings', coalesce(cams.n, 0), 'by_label', coalesce(labels.o, '{}'),
            'by_camera', coalesce(cams.o, '{}'), 'cells', coalesce(pairs.o, '[]'), 'frames', jsonb_build_object(

@@ -78,26 +78,27 @@ def list_windows_seen(
 ) -> Sequence[SeenWindow]:
     """Up to ``limit`` windows, newest first; of ``line`` alone, if one is named."""
     frames: Any = ReportRow.totals["frames"]
+    columns: tuple[Any, ...] = (
+        ReportWindow.id,
+        ReportWindow.line,
+        ReportWindow.starts_at,
+        ReportWindow.ends_at,
+        ReportWindow.state,
+        ReportWindow.deferred,
+        ReportWindow.error,
+        ReportRow.id,
+        ReportRow.writer,
+        ReportRow.model,
+        ReportRow.totals["findings"].astext.cast(BIGINT),
+        frames["inspected"].astext.cast(BIGINT),
+        frames["ng"].astext.cast(BIGINT),
+        ReportRow.cost_usd,
+        ReportRow.simulated,
+        ReportRow.image_usd,
+        ReportRow.created_at,
+    )
     query = (
-        select(
-            ReportWindow.id,
-            ReportWindow.line,
-            ReportWindow.starts_at,
-            ReportWindow.ends_at,
-            ReportWindow.state,
-            ReportWindow.deferred,
-            ReportWindow.error,
-            ReportRow.id,
-            ReportRow.writer,
-            ReportRow.model,
-            ReportRow.totals["findings"].astext.cast(BIGINT),
-            frames["inspected"].astext.cast(BIGINT),
-            frames["ng"].astext.cast(BIGINT),
-            ReportRow.cost_usd,
-            ReportRow.simulated,
-            ReportRow.image_usd,
-            ReportRow.created_at,
-        )
+        select(*columns)
         .outerjoin(ReportRow, ReportRow.window_id == ReportWindow.id)
         .where(within(ReportWindow.line, lines))
     )

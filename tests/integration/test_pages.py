@@ -155,7 +155,7 @@ def test_an_inspected_frame_shows_within_seconds(visit: Visit, site: Site) -> No
     assert rows_of(visit)[0] != before
     found.first.click()
     expect(visit.page.locator("h1")).to_contain_text("newest")
-    visit.page.wait_for_function(f"document.querySelector('.picture img').naturalWidth == {board.image.shape[1]}")
+    expect(visit.page.locator(".picture img")).to_have_js_property("naturalWidth", board.image.shape[1])
     assert visit.page.locator("svg .box").count() == visit.page.locator("article.finding").count() > 0
 
 
@@ -258,7 +258,7 @@ def test_language_and_theme_are_chosen_and_kept(visit: Visit) -> None:
     visit.page.get_by_role("link", name="深色").click()
     expect(visit.page.locator("html")).to_have_attribute("data-theme", "dark")
     assert visit.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 21, 27)"
-    visit.page.wait_for_function("document.querySelector('.main-svg text')")
+    visit.page.locator(".xtick text").first.wait_for()
     ink = visit.evaluate("getComputedStyle(document.querySelector('.xtick text')).fill")
     assert ink == "rgb(232, 237, 242)", "the charts follow the theme"
     visit.open("/findings")

@@ -139,7 +139,7 @@ def drawn_shapes(visit: Visit) -> dict[str, int]:
         [...place.querySelectorAll('.bars path, .scatterlayer path')].filter(one => {
             const box = one.getBoundingClientRect(); return box.width + box.height > 1;
         }).length]))"""
-    visit.page.wait_for_function("document.querySelectorAll('[data-chart] .main-svg').length > 0")
+    visit.page.locator("[data-chart] .main-svg").first.wait_for()
     return cast("dict[str, int]", visit.evaluate(script))
 
 
