@@ -24,7 +24,7 @@ from gistline.storage.tables import BudgetHold, BudgetPeriodRow, BudgetRow
 UNIT = Decimal("0.000000000001")
 """The smallest amount that the database keeps."""
 
-_LOCK = 7_161_234_002
+_LOCK = 7_161_234_007
 NOTHING = Decimal(0)
 
 

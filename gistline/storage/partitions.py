@@ -30,7 +30,7 @@ CUT_BY: Final = {
     "batches": "id",
 }
 """Each table that is cut, and by which id."""
-PARTITION_LOCK: Final = 7_161_234_003
+PARTITION_LOCK: Final = 7_161_234_008
 """Advisory lock of whoever makes or drops partitions; any number that no other program of the database uses."""
 LEAST_AHEAD: Final = timedelta(days=7)
 DEFAULT: Final = "default"
