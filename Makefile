@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 CANDIDATES := python3.12 python3.11 python3.13 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up tools test chaos fuzz docs check bench migrate clean
+.PHONY: help demo up tools test chaos books fuzz docs check bench migrate clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -26,6 +26,9 @@ test: $(VENV)/.installed-dev ## All tests, against a real PostgreSQL, a real Red
 
 chaos: $(VENV)/.installed-dev ## Whole systems under seeded faults, nothing lost or doubled: SEED=7, or SEEDS=1-20
 	$(PYTHON) -m tests.chaos --seeds $(or $(SEED),$(SEEDS),1-20)
+
+books: $(VENV)/.installed-dev ## Ledger against the provider's books, every fault switched on, workers killed: SEED=7, or SEEDS=1-20
+	$(PYTHON) -m tests.books --seeds $(or $(SEED),$(SEEDS),1-3)
 
 check: $(VENV)/.installed-dev ## Style, types, import contracts, caps, migrations against tables, the compose file
 	$(VENV)/bin/ruff check .
