@@ -180,16 +180,40 @@ class BudgetExhausted(GistlineError):
         self.runs_at = runs_at
 
 
+class AnswerPending(GistlineError):
+    """The answer comes by batch, or by a call of its own at ``until`` (timezone-aware) at the latest."""
+
+    status_code = 409
+    retryable = True
+    title = "Answer pending"
+
+    def __init__(self, message: str, *, until: datetime) -> None:
+        super().__init__(message)
+        self.until = until
+
+
 class WriterFailed(GistlineError):
-    """The LLM broke off, was overloaded or could not be reached; ``retry_after_s`` is the wait that it asked for."""
+    """The LLM broke off, was overloaded or could not be reached; ``retry_after_s`` is the wait that it asked for.
+
+    ``unknown`` says that it may have taken the request on nevertheless.
+    """
 
     status_code = 502
     retryable = True
     title = "Report writer failed"
 
-    def __init__(self, message: str, *, cure: str = "", retry_after_s: float | None = None, **ids: object) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        cure: str = "",
+        retry_after_s: float | None = None,
+        unknown: bool = False,
+        **ids: object,
+    ) -> None:
         super().__init__(message, cure=cure, **ids)
         self.retry_after_s = retry_after_s
+        self.unknown = unknown
 
 
 class WriterRefused(WriterFailed):

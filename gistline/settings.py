@@ -27,6 +27,7 @@ from gistline.settings_access import AccessSettings
 from gistline.settings_acting import AlarmSettings, MqttSettings, VerdictChannelSettings
 from gistline.settings_base import FILE, Environment, Section, knob, with_password
 from gistline.settings_frames import FrameSettings
+from gistline.settings_money import MoneySettings
 from gistline.settings_observability import LogSettings, MetricsSettings, TracingSettings
 from gistline.settings_words import WordsSettings
 
@@ -223,7 +224,7 @@ LEAST_TOKEN_BUDGET = 200
 """Tokens below which not even the instructions fit."""
 
 
-class ReportSettings(WordsSettings):
+class ReportSettings(WordsSettings, MoneySettings):
     """Windows, budgets and the writer."""
 
     window_minutes: int = knob(15, "Length of a report window, aligned to midnight UTC.", unit="min", ge=1, le=1_440)
@@ -247,14 +248,6 @@ class ReportSettings(WordsSettings):
         300.0, "A report not written within this is given to another worker.", unit="s", ge=10, le=3600
     )
     retry_backoff_s: float = knob(5.0, "Wait before the second attempt; doubles each time.", unit="s", ge=0, le=3600)
-    over_budget: Literal["wait", "smaller", "offline", "defer"] = knob(
-        "wait",
-        "A report that a budget in dollars refuses: wait for the money, take a smaller prompt that what is left pays "
-        "for (or wait), be written by rule (offline), or leave its findings to the line's next report (defer).",
-    )
-    budget_recheck_s: float = knob(
-        60.0, "A report that waits for money held by others asks again after this.", unit="s", ge=1, le=3600
-    )
     ring_again_s: float = knob(30.0, "A window due this long without a bell is rung again.", unit="s", ge=1, le=3600)
 
 

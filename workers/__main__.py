@@ -31,6 +31,7 @@ from workers.upkeep import (
     Alive,
     Watch,
     alarm_duties,
+    batch_duties,
     detect_duties,
     join_fleet,
     life_duties,
@@ -94,6 +95,7 @@ def run_report(settings: Settings) -> int:
         watches = [
             Watch(report_duties(runtime), runtime.reactions),
             Watch(alarm_duties(runtime), runtime.reactions),
+            Watch(batch_duties(runtime), runtime.reactions),
         ]
         concurrency = settings.fleet.report_concurrency
         watch_over(health, runtime, watches[0])

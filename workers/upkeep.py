@@ -25,6 +25,7 @@ from gistline.flows.deliver_alarms import deliver_alarms
 from gistline.flows.evaluate_alarms import evaluate_alarms
 from gistline.flows.keep_partitions import make_partitions
 from gistline.flows.sweep import sweep
+from gistline.flows.tend_batches import tend_batches
 from gistline.settings import Settings
 from gistline.storage.drains import forget_drain, is_asked_to_leave
 from gistline.storage.heartbeats import Beat, remove_beat, save_beat
@@ -39,6 +40,7 @@ from workers.runtime import DetectRuntime, ReportRuntime
 log = logging.getLogger(__name__)
 
 CLOSE_WINDOWS_S: Final = 5.0
+BATCHES_S: Final = 10.0
 PRUNE_S: Final = 3_600.0
 PARTITIONS_S: Final = 3_600.0
 ORPHANS_S: Final = 86_400.0
@@ -199,6 +201,15 @@ def report_duties(runtime: ReportRuntime) -> list[Duty]:
         Duty(2 * CLOSE_WINDOWS_S, close),
         _partitions(runtime.sessions, runtime.settings),
     ]
+
+
+def batch_duties(runtime: ReportRuntime) -> list[Duty]:
+    """Requests that may wait; apart from the others, since the provider may take its time."""
+
+    def tend() -> None:
+        tend_batches(runtime.tools)
+
+    return [Duty(BATCHES_S, tend)]
 
 
 def _partitions(sessions: Sessions, settings: Settings) -> Duty:

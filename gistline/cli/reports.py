@@ -19,7 +19,7 @@ from gistline.cli.reports_text import evidence_table, report_facts
 from gistline.storage.evidence import evidence
 from gistline.storage.reports import ListedWindow, ReportDetail, list_windows, read_report
 from gistline.storage.session import transaction
-from gistline.storage.tables import LlmAttempt
+from gistline.storage.tables import AttemptState, LlmAttempt
 
 
 @click.group("reports")
@@ -93,6 +93,8 @@ def _window_dict(listed: ListedWindow) -> dict[str, Any]:
         "ends_at": f"{window.ends_at:%Y-%m-%d %H:%M:%S}",
         "state": window.state.value,
         "attempts": window.attempts,
+        "waits_for": window.waits_for and window.waits_for.value,
+        "deadline_at": window.deadline_at and window.deadline_at.isoformat(),
         "error": window.error,
         "findings": report and report.totals["findings"],
         "cost_usd": report and exact(report.cost_usd),
@@ -119,16 +121,23 @@ def _report_dict(detail: ReportDetail) -> dict[str, Any]:
         },
         "input_tokens": report.input_tokens,
         "output_tokens": report.output_tokens,
+        "came_by": _came_by(detail),
         "image_usd": exact(report.image_usd),
         "image_plan": report.image_plan,
         "attempts": [_attempt_dict(attempt) for attempt in detail.attempts],
     }
 
 
+def _came_by(detail: ReportDetail) -> list[str]:
+    """How what was paid for came: at once (standard), by batch at half the price, or both."""
+    return sorted({one.processing.value for one in detail.attempts if one.state is AttemptState.PAID})
+
+
 def _attempt_dict(attempt: LlmAttempt) -> dict[str, Any]:
     return {
         "call": attempt.call,
         "attempt": attempt.attempt,
+        "processing": attempt.processing.value,
         "state": attempt.state.value,
         "model": attempt.model,
         "simulated": attempt.simulated,

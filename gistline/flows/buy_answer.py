@@ -9,22 +9,26 @@ come to is held of every budget that applies; the hold ends when the attempt's e
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from sqlalchemy.orm import Session
 
 from gistline.costs.ceiling import dearest
-from gistline.costs.pricing import price_usage, price_vector
-from gistline.errors import LeaseLost
+from gistline.costs.pricing import Processing, price_usage, price_vector
+from gistline.errors import AnswerPending, LeaseLost
 from gistline.flows.report_tools import ReportTools
 from gistline.reports.answer import Attempt
 from gistline.reports.request import Request
 from gistline.reports.tokens import ceiling, schema_ceiling
-from gistline.storage import budgets, ledger, windows
+from gistline.reports.writer import message_params
+from gistline.storage import budgets, ledger, llm_batches, windows
 from gistline.storage.session import transaction
-from gistline.storage.tables import AttemptState
+from gistline.storage.tables import AttemptState, LlmAttempt
 from gistline.telemetry import tracing
+
+MOST_BATCHES = 2
+"""A call that came back from so many batches without an answer is made at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ def buy_answer(call: Call, tools: ReportTools) -> str:
     Raises:
         LeaseLost: another worker has the window by now; nothing was sent.
         BudgetExhausted: a budget has too little left; nothing was sent. ``runs_at`` says when it may run.
+        AnswerPending: the window is not urgent, and its answer comes with a batch.
         WriterFailed: no message came back; the ledger says what the attempt came to. ``retryable`` and
             ``retry_after_s`` say whether and when the window should be put back for another.
         SettingsError: the model has no price; nothing was sent.
@@ -64,22 +69,61 @@ def buy_answer(call: Call, tools: ReportTools) -> str:
         )
         if stored is not None:
             return stored
-        attempt_id = ledger.open_attempt(session, _attempt(session, call, tools, at))
+        by_batch = _goes_by_batch(session, call, tools, at)
+        attempt_id = ledger.open_attempt(session, _attempt(session, call, tools, at, by_batch=by_batch))
+    if by_batch:
+        raise _pending(call)
 
     told = {"gen_ai.request.model": tools.writer.model, "gistline.call": call.name, "gistline.attempt": attempt_id}
     with tracing.span(f"chat {tools.writer.model}", told) as span:
 
         def book(attempt: Attempt) -> None:
             with transaction(tools.sessions) as session:
-                ledger.settle_attempt(session, attempt_id, _settlement(attempt, tools.writer.model, at))
+                ledger.settle_attempt(session, attempt_id, settlement(attempt, tools.writer.model, at))
             span.note(_facts(attempt))
 
         return tools.writer.write(call.request, book=book)
 
 
-def most_usd(request: Request, model: str, at: datetime) -> Decimal:
+def _goes_by_batch(session: Session, call: Call, tools: ReportTools, at: datetime) -> bool:
+    """Whether a call is to be queued for a batch; False: it is to be made now.
+
+    At the deadline it is made whether its batch has ended or not: a queued attempt is taken back, one that the
+    provider works on stays held, and both are booked if both are billed.
+
+    Raises:
+        AnswerPending: it is queued or in a batch, and may be.
+
+    """
+    deadline = call.window.deadline_at
+    if deadline is None or tools.batches is None:
+        return False
+    stand = ledger.batched(session, call.window.window_id, call.name)
+    if stand.attempt is not None:
+        if at < deadline:
+            raise _pending(call)
+        llm_batches.give_up(
+            session,
+            (LlmAttempt.id == stand.attempt.id) & (LlmAttempt.state == AttemptState.QUEUED),
+            "the deadline came before the batch",
+        )
+        return False
+    leaves = deadline - timedelta(seconds=tools.settings.batch_cancel_s + tools.settings.batch_gather_s)
+    return at < leaves and stand.before < MOST_BATCHES
+
+
+def _pending(call: Call) -> AnswerPending:
+    until = call.window.deadline_at or datetime.now(UTC)
+    return AnswerPending(
+        f"The answer '{call.name}' comes by batch, at half the price, or at {until:%Y-%m-%d %H:%M} UTC by a call.",
+        until=until,
+    )
+
+
+def most_usd(request: Request, model: str, at: datetime, *, processing: Processing = "standard") -> Decimal:
     """The dearest that a request can come to, by its bytes and its limit of output."""
-    return dearest(model, input_tokens=most_input_tokens(request), output_tokens=request.max_tokens, at=at)
+    tokens = most_input_tokens(request)
+    return dearest(model, input_tokens=tokens, output_tokens=request.max_tokens, at=at, processing=processing)
 
 
 def most_input_tokens(request: Request) -> int:
@@ -87,12 +131,14 @@ def most_input_tokens(request: Request) -> int:
     return (ceiling if request.schema is None else schema_ceiling)(request.text)
 
 
-def _attempt(session: Session, call: Call, tools: ReportTools, at: datetime) -> ledger.NewAttempt:
+def _attempt(session: Session, call: Call, tools: ReportTools, at: datetime, *, by_batch: bool) -> ledger.NewAttempt:
     """What nobody is billed for is not held against any budget."""
     writer, purchase = tools.writer, None
+    processing: Processing = "batch" if by_batch else "standard"
     if not writer.simulated:
         cameras = windows.findings_by_camera(session, call.window.window_id)
-        purchase = budgets.Purchase(call.window.line, cameras, most_usd(call.request, writer.model, at))
+        usd = most_usd(call.request, writer.model, at, processing=processing)
+        purchase = budgets.Purchase(call.window.line, cameras, usd)
     return ledger.NewAttempt(
         window_id=call.window.window_id,
         call=call.name,
@@ -100,8 +146,9 @@ def _attempt(session: Session, call: Call, tools: ReportTools, at: datetime) -> 
         model=writer.model,
         simulated=writer.simulated,
         body_sha256=call.request.sha256,
-        price=price_vector(writer.model, at=at),
+        price=price_vector(writer.model, at=at, processing=processing),
         purchase=purchase,
+        request=message_params(call.request, writer.model) if by_batch else None,
     )
 
 
@@ -116,14 +163,15 @@ def _facts(attempt: Attempt) -> tracing.Attributes:
     }
 
 
-def _settlement(attempt: Attempt, model: str, at: datetime) -> ledger.Settlement:
-    """Priced as of the sending, so that it is the price list of the attempt's row."""
+def settlement(attempt: Attempt, model: str, at: datetime, *, processing: Processing = "standard") -> ledger.Settlement:
+    """What an attempt came to, priced as of ``at``, its sending, so that it is the price list of its row."""
+    usd = None if attempt.usage is None else price_usage(attempt.usage, model, at=at, processing=processing).usd
     return ledger.Settlement(
         state=AttemptState(attempt.outcome.value),
         http_status=attempt.http_status,
         request_id=attempt.request_id,
         usage=attempt.usage,
-        usd=price_usage(attempt.usage, model, at=at).usd if attempt.usage is not None else None,
+        usd=usd,
         answer=attempt.answer,
         error=attempt.error,
         latency_s=attempt.latency_s,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from sqlalchemy.orm import Session
+
 from gistline.dispatch import Dispatcher
 from gistline.domain import WindowId
 from gistline.settings import ReportSettings
@@ -55,7 +57,7 @@ def close_now(sessions: Sessions, dispatcher: Dispatcher, settings: ReportSettin
         if found is not None:
             starts_at, _ = _next_window(found, settings.window_minutes)
             if starts_at < found.now:
-                closed.append(windows.open_window(session, line=line, starts_at=starts_at, ends_at=found.now))
+                closed.append(_open(session, settings, line, (starts_at, found.now)))
     return _ring(sessions, dispatcher, settings, closed)
 
 
@@ -78,7 +80,13 @@ def _close_ended(sessions: Sessions, settings: ReportSettings, line: str) -> lis
             starts_at, ends_at = _next_window(found, settings.window_minutes)
             if found.now < ends_at + timedelta(seconds=settings.grace_s):
                 return closed
-            closed.append(windows.open_window(session, line=line, starts_at=starts_at, ends_at=ends_at))
+            closed.append(_open(session, settings, line, (starts_at, ends_at)))
+
+
+def _open(session: Session, settings: ReportSettings, line: str, span: tuple[datetime, datetime]) -> WindowId:
+    starts_at, ends_at = span
+    within = settings.report_within(line)
+    return windows.open_window(session, line=line, starts_at=starts_at, ends_at=ends_at, report_within=within)
 
 
 def _tell_of_waiting(sessions: Sessions, settings: ReportSettings) -> list[WindowId]:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from gistline.costs.pricing import price_vector
 from gistline.reports.answer import Writer
+from gistline.reports.batches import BatchProvider
 from gistline.reports.tokens import TokenCounter
-from gistline.reports.writer import open_writer
+from gistline.reports.writer import open_batches, open_writer
 from gistline.settings import ReportSettings, Settings
 from gistline.storage.session import Sessions
 
@@ -18,12 +19,13 @@ ROUND_TRIP_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class ReportTools:
-    """Database, writer, token counter and settings; used by several threads at once."""
+    """Database, writer, token counter, settings, and the provider's batches where there are any; for many threads."""
 
     sessions: Sessions
     writer: Writer
     tokens: TokenCounter
     settings: ReportSettings
+    batches: BatchProvider | None = None
 
     @property
     def lease_s(self) -> float:
@@ -39,4 +41,5 @@ def open_report_tools(settings: Settings, sessions: Sessions) -> ReportTools:
 
     """
     price_vector(settings.reports.model, at=datetime.now(UTC))
-    return ReportTools(sessions, open_writer(settings), TokenCounter(), settings.reports)
+    writer = open_writer(settings)
+    return ReportTools(sessions, writer, TokenCounter(), settings.reports, open_batches(writer))

@@ -13,7 +13,15 @@ from datetime import datetime
 from uuid import UUID
 
 from gistline.domain import FrameCounts, ImageSize, Language, Placement, ReportId
-from gistline.errors import BudgetExhausted, BudgetTooSmall, GistlineError, LeaseLost, SettingsError, WriterFailed
+from gistline.errors import (
+    AnswerPending,
+    BudgetExhausted,
+    BudgetTooSmall,
+    GistlineError,
+    LeaseLost,
+    SettingsError,
+    WriterFailed,
+)
 from gistline.findings.grouping import group_findings
 from gistline.flows.compose_report import Assignment, compose_report
 from gistline.flows.over_budget import cheaper_forms, note, runs_at
@@ -69,6 +77,8 @@ def write_report(window_id: UUID, tools: ReportTools) -> ReportOutcome:
         return ReportOutcome(None, error=str(error))
     except BudgetExhausted as refused:
         return _wait_for_money(case, refused)
+    except AnswerPending as pending:
+        return _wait(case, WaitsFor.BATCH, pending, until=pending.until)
     except (WriterFailed, BudgetTooSmall, SettingsError) as error:
         return _put_off(case, error)
 
@@ -164,15 +174,19 @@ def _without_them(case: _Case, reason: str) -> Finished:
 
 def _wait_for_money(case: _Case, refused: BudgetExhausted) -> ReportOutcome:
     """Let the window wait with its findings, which is no failed attempt; or only them, for the line's next report."""
-    said = str(refused)
     # A window without frames was opened to tell of what waited, and waits itself: another would only follow it.
     defers = case.tools.settings.over_budget == "defer" and case.own.data.totals.frames.total
     if defers and not _paid(case):
         waiting = _without_them(case, no_money(case.language, refused.message))
         return ReportOutcome(WindowState.WRITTEN, store_report(waiting, case.tools))
+    return _wait(case, WaitsFor.BUDGET, refused, until=runs_at(case.tools, refused))
+
+
+def _wait(case: _Case, waits_for: WaitsFor, reason: GistlineError, *, until: datetime) -> ReportOutcome:
+    """Let the window wait with its findings; that is no failed attempt."""
     with transaction(case.tools.sessions) as session:
-        windows.let_window_wait(session, case.window, WaitsFor.BUDGET, said, until=runs_at(case.tools, refused))
-    return ReportOutcome(WindowState.PENDING, error=said)
+        windows.let_window_wait(session, case.window, waits_for, str(reason), until=until)
+    return ReportOutcome(WindowState.PENDING, error=str(reason))
 
 
 def _paid(case: _Case) -> bool:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gistline.errors import SettingsError, WriterFailed, WriterRefused
 from gistline.reports.answer import Attempt, Outcome, Writer, read_usage
+from gistline.reports.batches import AnthropicBatches, BatchProvider
 from gistline.reports.offline import OfflineWriter
 from gistline.reports.request import Request
 from gistline.settings import ReportSettings, Settings
@@ -66,17 +68,11 @@ class AnthropicWriter:
 
     def write(self, request: Request, *, book: Callable[[Attempt], None]) -> str:
         """Send the request once; see :class:`Writer`."""
-        import anthropic
-
         client = self._client.with_middleware(_booking(book))
-        try:
+        with _failing():
             response = client.messages.with_raw_response.create(**message_params(request, self.model))
-        except anthropic.APIStatusError as error:
-            raise _status_failure(error) from error
-        except anthropic.APIConnectionError as error:
-            raise WriterFailed(f"The Messages API was not reached or broke off: {_cause(error)}.") from error
         if read_usage(response.text()) is None:
-            raise WriterFailed("The Messages API answered 200 with a body that is none of its messages.")
+            raise WriterFailed("The Messages API answered 200 with a body that is none of its messages.", unknown=True)
         return response.text()
 
     def count(self, request: Request, *, timeout_s: float) -> int | None:
@@ -91,9 +87,19 @@ class AnthropicWriter:
             log.info("no token count: %s", _cause(error))
             return None
 
+    @property
+    def batches(self) -> BatchProvider:
+        """The way for requests that may wait."""
+        return AnthropicBatches(self._client, _failing)
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def open_batches(writer: Writer) -> BatchProvider | None:
+    """The writer's way for requests that may wait, None where it has none."""
+    return writer.batches if isinstance(writer, AnthropicWriter) else None
 
 
 def message_params(request: Request, model: str) -> dict[str, Any]:
@@ -107,6 +113,26 @@ def message_params(request: Request, model: str) -> dict[str, Any]:
     if request.schema is not None:
         params["output_config"] = {"format": {"type": "json_schema", "schema": dict(request.schema)}}
     return params
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    """Raise the SDK's errors as ours."""
+    import anthropic
+
+    try:
+        yield
+    except anthropic.APIStatusError as error:
+        raise _status_failure(error) from error
+    except anthropic.APIConnectionError as error:
+        unknown = _unanswered(error) is Outcome.UNKNOWN
+        raise WriterFailed(
+            f"The Messages API was not reached or broke off: {_cause(error)}.", unknown=unknown
+        ) from error
+    except (anthropic.APIResponseValidationError, ValueError) as error:
+        raise WriterFailed(
+            f"The Messages API answered what is not understood: {_cause(error)}.", unknown=True
+        ) from error
 
 
 def _booking(book: Callable[[Attempt], None]) -> Callable[[Any, CallNext], APIResponse[Any]]:
@@ -152,7 +178,8 @@ def _status_failure(error: anthropic.APIStatusError) -> WriterFailed:
     said = error.api_message or error.message
     message = f"The Messages API answered {error.status_code}: {said.rstrip('.')}."
     if error.status_code in RETRYABLE or error.status_code >= 500:
-        return WriterFailed(message, retry_after_s=_seconds(error.response.headers.get("retry-after")))
+        unknown = error.status_code >= 500 and error.status_code not in NOT_BILLED
+        return WriterFailed(message, retry_after_s=_seconds(error.response.headers.get("retry-after")), unknown=unknown)
     return WriterRefused(message, cure="Check the key, reports.model and reports.base_url.")
 
 

@@ -38,7 +38,7 @@ from gistline.storage.tables import (
     ReportWindow,
 )
 
-OPEN = (AttemptState.SENT, AttemptState.UNKNOWN)
+OPEN = (AttemptState.QUEUED, AttemptState.SENT, AttemptState.UNKNOWN)
 MOST_USD = Decimal(10_000_000)
 
 
@@ -58,7 +58,7 @@ class BudgetKey:
 
 @dataclass(frozen=True, slots=True)
 class OpenHold:
-    """An attempt that may have cost up to ``usd``: on its way (sent), or ended without anybody seeing how (unknown)."""
+    """An attempt that may cost up to ``usd``: on its way (queued, sent), or at an end that nobody saw (unknown)."""
 
     attempt_id: int
     state: AttemptState
@@ -276,9 +276,10 @@ def _not_open(session: Session, attempt_id: int) -> NotFound | RequestRejected:
     row = session.get(LlmAttempt, attempt_id)
     if row is None or row.simulated:
         return NotFound(f"There is no attempt {attempt_id} that cost money.", cure=_LIST)
-    if row.state is AttemptState.SENT:
+    if row.state in {AttemptState.QUEUED, AttemptState.SENT}:
         return RequestRejected(
-            f"Attempt {attempt_id} is still on its way.", cure="It becomes unknown when its worker's lease ends."
+            f"Attempt {attempt_id} is still on its way.",
+            cure="It becomes unknown when its worker's lease ends, or its batch is overdue.",
         )
     return RequestRejected(f"Attempt {attempt_id} is settled: {row.state.value}.", cure=_LIST)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -14,16 +16,17 @@ from sqlalchemy.orm import Session
 
 from gistline.domain import PriceVector, TokenUsage, WindowId
 from gistline.storage import budgets
-from gistline.storage.tables import AttemptState, LlmAttempt, PriceUsed, ReportWindow, WindowState
+from gistline.storage.tables import AttemptState, LlmAttempt, PriceUsed, Processing, ReportWindow, WindowState
 
-_OPEN = (AttemptState.SENT, AttemptState.UNKNOWN)
+_OPEN = (AttemptState.QUEUED, AttemptState.SENT, AttemptState.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class NewAttempt:
     """What is known of an attempt before it is sent; ``price`` is the list in force then.
 
-    ``purchase`` bounds what it may come to, None where nobody is billed.
+    ``purchase`` bounds what it may come to, None where nobody is billed. ``request`` is the body of one that is queued
+    for a batch, None for one that is about to be sent.
     """
 
     window_id: WindowId
@@ -34,6 +37,7 @@ class NewAttempt:
     body_sha256: str
     price: PriceVector
     purchase: budgets.Purchase | None
+    request: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,14 @@ class Settlement:
     answer: str | None = None
     error: str | None = None
     latency_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batched:
+    """An attempt that is queued for a batch or in one, None when there is none; ``before`` have ended."""
+
+    attempt: LlmAttempt | None
+    before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +96,9 @@ def open_attempt(session: Session, attempt: NewAttempt) -> int:
         price_id=save_price(session, attempt.price),
         promised_usd=purchase and purchase.usd,
         cameras=purchase and dict(purchase.cameras),
-        state=AttemptState.SENT,
+        state=AttemptState.SENT if attempt.request is None else AttemptState.QUEUED,
+        processing=Processing.STANDARD if attempt.request is None else Processing.BATCH,
+        request=None if attempt.request is None else dict(attempt.request),
     )
     session.add(row)
     session.flush()
@@ -162,6 +176,27 @@ def paid_answer(session: Session, window_id: UUID, call: str, *, body_sha256: st
     return session.scalar(query.order_by(LlmAttempt.attempt.desc()).limit(1))
 
 
+def batched(session: Session, window_id: UUID, call: str) -> Batched:
+    """How a call stands with batches: the attempt that is on its way with one, and how many went before it."""
+    rows = session.scalars(
+        select(LlmAttempt)
+        .where(
+            LlmAttempt.window_id == window_id,
+            LlmAttempt.call == call,
+            LlmAttempt.processing == Processing.BATCH,
+        )
+        .order_by(LlmAttempt.attempt)
+        .execution_options(populate_existing=True)
+    ).all()
+    on_its_way = [row for row in rows if row.state in {AttemptState.QUEUED, AttemptState.SENT}]
+    return Batched(on_its_way[-1] if on_its_way else None, len(rows) - len(on_its_way))
+
+
+def provider_key(window_id: UUID, call: str, attempt: int) -> str:
+    """What an attempt is called at the provider; unique among all installations that share a key."""
+    return f"{window_id.hex}-{call}-{attempt}"
+
+
 def spent(session: Session, window_id: UUID) -> Spent:
     """What the window has cost so far."""
     inputs = (
@@ -183,7 +218,7 @@ def spent(session: Session, window_id: UUID) -> Spent:
 def _abandon(session: Session, which: ColumnElement[bool]) -> int:
     lost = session.execute(
         update(LlmAttempt)
-        .where(which, LlmAttempt.state == AttemptState.SENT)
+        .where(which, LlmAttempt.state == AttemptState.SENT, LlmAttempt.processing == Processing.STANDARD)
         .values(
             state=AttemptState.UNKNOWN,
             error="the worker ended before the answer was booked",

@@ -46,7 +46,10 @@ class Unreported:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedWindow:
-    """A window held by one worker: ``attempt`` counts the claims so far, ``token`` names this one."""
+    """A window held by one worker: ``attempt`` counts the claims so far, ``token`` names this one.
+
+    Without ``deadline_at`` its report is urgent.
+    """
 
     window_id: WindowId
     line: str
@@ -54,6 +57,7 @@ class ClaimedWindow:
     ends_at: datetime
     attempt: int
     token: UUID
+    deadline_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,18 @@ def lock_line(session: Session, line: str) -> None:
     session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"report_windows:{line}"))))
 
 
-def open_window(session: Session, *, line: str, starts_at: datetime, ends_at: datetime) -> WindowId:
-    """Insert a window and give it every unreported frame of the line that finished before ``ends_at``."""
+def open_window(
+    session: Session, *, line: str, starts_at: datetime, ends_at: datetime, report_within: timedelta | None = None
+) -> WindowId:
+    """Insert a window and give it every unreported frame of the line that finished before ``ends_at``.
+
+    Its report may take until ``report_within`` from now, None if it is urgent.
+    """
     window_id = WindowId(uuid7())
-    session.execute(insert(ReportWindow).values(id=window_id, line=line, starts_at=starts_at, ends_at=ends_at))
+    deadline = None if report_within is None else func.now() + report_within
+    session.execute(
+        insert(ReportWindow).values(id=window_id, line=line, starts_at=starts_at, ends_at=ends_at, deadline_at=deadline)
+    )
     session.execute(
         update(FrameRow)
         .where(FrameRow.line == line, FrameRow.finished_at < ends_at, *_UNREPORTED)
@@ -151,13 +163,19 @@ def claim_window(session: Session, window_id: UUID, *, lease_s: float, max_attem
             lease_until=func.now() + timedelta(seconds=lease_s),
             waits_for=None,
         )
-        .returning(ReportWindow.line, ReportWindow.starts_at, ReportWindow.ends_at, ReportWindow.attempts)
+        .returning(
+            ReportWindow.line,
+            ReportWindow.starts_at,
+            ReportWindow.ends_at,
+            ReportWindow.attempts,
+            ReportWindow.deadline_at,
+        )
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
         return None
-    line, starts_at, ends_at, attempts = row
-    return ClaimedWindow(WindowId(window_id), line, starts_at, ends_at, attempts, token)
+    line, starts_at, ends_at, attempts, deadline_at = row
+    return ClaimedWindow(WindowId(window_id), line, starts_at, ends_at, attempts, token, deadline_at)
 
 
 def renew_lease(session: Session, window: ClaimedWindow, *, lease_s: float) -> bool:

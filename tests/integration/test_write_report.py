@@ -179,7 +179,7 @@ def test_a_paid_answer_without_a_report_is_used_and_not_paid_again(
     server.script(Reply(text=draft_text("Paid once"), usage=USAGE))
     window_id, tools = filled_window(sessions), open_tools()
 
-    def die(*_args: object) -> None:
+    def die(*_args: object, **_more: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

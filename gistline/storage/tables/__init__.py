@@ -14,12 +14,20 @@ from gistline.storage.tables.acting import (
     GateChannelRow,
     GateVerdictRow,
 )
-from gistline.storage.tables.base import AttemptState, Base, ServingAction, WaitsFor, WindowState
+from gistline.storage.tables.base import (
+    AttemptState,
+    Base,
+    BatchState,
+    Processing,
+    ServingAction,
+    WaitsFor,
+    WindowState,
+)
 from gistline.storage.tables.budgets import BudgetHold, BudgetPeriodRow, BudgetRow
 from gistline.storage.tables.feedback import FeedbackRow
 from gistline.storage.tables.inspection import Camera, EngineRow, FindingRow, FrameKey, FrameRow, VerdictRow
 from gistline.storage.tables.queue import BatchRow, DeadLetterRow, DrainRow, RetiredPartition, SubmissionRow
-from gistline.storage.tables.reporting import LlmAttempt, PriceUsed, ReportFinding, ReportRow, ReportWindow
+from gistline.storage.tables.reporting import LlmAttempt, LlmBatch, PriceUsed, ReportFinding, ReportRow, ReportWindow
 from gistline.storage.tables.serving import ModelRow, PassportRow, ServingRow, WorkerHeartbeat
 from gistline.storage.tables.tokens import TokenCount, TokenDrift, TokenSample
 
@@ -34,6 +42,7 @@ __all__ = [
     "AuditRow",
     "Base",
     "BatchRow",
+    "BatchState",
     "BudgetHold",
     "BudgetPeriodRow",
     "BudgetRow",
@@ -48,10 +57,12 @@ __all__ = [
     "GateChannelRow",
     "GateVerdictRow",
     "LlmAttempt",
+    "LlmBatch",
     "ModelRow",
     "PassportRow",
     "PersonRow",
     "PriceUsed",
+    "Processing",
     "ProgramRow",
     "ReportFinding",
     "ReportRow",

@@ -51,6 +51,24 @@ class WaitsFor(StrEnum):
     """What a pending window waits for, other than its turn."""
 
     BUDGET = "budget"
+    BATCH = "batch"
+
+
+class Processing(StrEnum):
+    """How an attempt is processed: at once, or with a batch at half the price."""
+
+    STANDARD = "standard"
+    BATCH = "batch"
+
+
+class BatchState(StrEnum):
+    """Life of a batch at the provider: ``submitting -> running -> collected``, or turned down, or lost and found."""
+
+    SUBMITTING = "submitting"
+    RUNNING = "running"
+    TURNED_DOWN = "turned_down"
+    LOST = "lost"
+    COLLECTED = "collected"
 
 
 class ServingAction(StrEnum):
@@ -61,8 +79,12 @@ class ServingAction(StrEnum):
 
 
 class AttemptState(StrEnum):
-    """What is known of one HTTP attempt at the LLM: sent, then paid, refused (not billed) or unknown."""
+    """What is known of one attempt at the LLM: sent, then paid, refused (not billed) or unknown.
 
+    One that goes with a batch is queued first.
+    """
+
+    QUEUED = "queued"
     SENT = "sent"
     PAID = "paid"
     REFUSED = "refused"
@@ -103,6 +125,8 @@ class Base(DeclarativeBase):
         ServingAction: _enum(ServingAction, "action"),
         Language: _enum(Language, "language"),
         WaitsFor: _enum(WaitsFor, "waits_for"),
+        Processing: _enum(Processing, "processing"),
+        BatchState: _enum(BatchState, "state"),
         BudgetScope: _enum(BudgetScope, "scope_kind"),
         BudgetPeriod: _enum(BudgetPeriod, "period"),
         DeadLetterKind: _enum(DeadLetterKind, "kind"),

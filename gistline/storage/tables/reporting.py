@@ -12,7 +12,16 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from gistline.domain import Language, Placement
-from gistline.storage.tables.base import AttemptState, Base, WaitsFor, WindowState, cut_by, hangs_on
+from gistline.storage.tables.base import (
+    AttemptState,
+    Base,
+    BatchState,
+    Processing,
+    WaitsFor,
+    WindowState,
+    cut_by,
+    hangs_on,
+)
 from gistline.storage.tables.inspection import FindingRow
 
 
@@ -21,7 +30,8 @@ class ReportWindow(Base):
 
     ``plan`` is what its prompts were first packed by, so that a later attempt packs the same ones. The findings of a
     ``deferred`` one wait for a later window's report; ``told_with`` is that window, from its claim on. ``waits_for``
-    says why a pending window is not due, where that is no failure; ``error`` has the words.
+    says why a pending window is not due, where that is no failure; ``error`` has the words. One with a ``deadline_at``
+    is not urgent: its report may wait for a batch until then.
     """
 
     __tablename__ = "report_windows"
@@ -50,6 +60,7 @@ class ReportWindow(Base):
     available_at: Mapped[datetime] = mapped_column(server_default=func.now())
     sent_at: Mapped[datetime | None]
     waits_for: Mapped[WaitsFor | None]
+    deadline_at: Mapped[datetime | None]
     error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
@@ -113,13 +124,36 @@ class ReportFinding(Base):
     placement: Mapped[Placement]
 
 
+class LlmBatch(Base):
+    """A batch of requests at the provider, known there as ``api_id``; ``deadline_at`` is the first of its windows'."""
+
+    __tablename__ = "llm_batches"
+    __table_args__ = (
+        Index("ix_llm_batches_open", "id", postgresql_where=text("state IN ('submitting', 'running', 'lost')")),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    api_id: Mapped[str | None] = mapped_column(unique=True)
+    state: Mapped[BatchState]
+    requests: Mapped[int]
+    deadline_at: Mapped[datetime]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime | None]
+    looked_at: Mapped[datetime | None]
+    cancel_asked_at: Mapped[datetime | None]
+    retry_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+
+
 class LlmAttempt(Base):
     """The ledger: one row for each HTTP attempt, written before it is sent.
 
     ``call`` names the answer of its window that was asked for; attempts at one call are numbered from 1. ``latency_ms``
     runs from sending to the end of the answer, or to giving up. ``promised_usd`` is the dearest that the attempt could
     come to, ``cameras`` counts the findings of each camera that it is about: budgets bear their shares by these. An
-    attempt whose end nobody saw may be settled or released by hand; who did so, when and why stays in the row.
+    attempt whose end nobody saw may be settled or released by hand; who did so, when and why stays in the row. One
+    that goes with a batch keeps its ``request`` until that has ended.
     """
 
     __tablename__ = "llm_attempts"
@@ -130,7 +164,7 @@ class LlmAttempt(Base):
             "(reconciled_at IS NULL) = (reconciled_by IS NULL) AND (reconciled_at IS NULL) = (reason IS NULL)",
             name="reconciled_with_reason",
         ),
-        Index("ix_llm_attempts_open", "id", postgresql_where=text("state IN ('sent', 'unknown')")),
+        Index("ix_llm_attempts_open", "id", postgresql_where=text("state IN ('queued', 'sent', 'unknown')")),
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -141,6 +175,9 @@ class LlmAttempt(Base):
     writer: Mapped[str]
     model: Mapped[str]
     simulated: Mapped[bool]
+    processing: Mapped[Processing] = mapped_column(server_default=Processing.STANDARD.value)
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("llm_batches.id"), index=True)
+    request: Mapped[dict[str, Any] | None]
     body_sha256: Mapped[str]
     request_id: Mapped[str | None]
     http_status: Mapped[int | None]
