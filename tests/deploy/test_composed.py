@@ -56,12 +56,11 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
 @pytest.fixture(scope="module")
 def report(system: Composed) -> dict[str, Any]:
     """The report on twelve boards that a camera sent in."""
-    key = json.loads(system.execute("api", ["gistline", "cameras", "add", "cam-1", "--line", "line-1", "--json"]))[
-        "key"
-    ]
+    key = made_key(system, "cameras", "add", "cam-1", "--line", "line-1")
+    reads = made_key(system, "keys", "create", "erp")
     system.execute("api", ["gistline", "budgets", "set", "5", "--site", "--per", "day"])
     base = f"http://{system.api}"
-    with httpx2.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}, verify=NO_TLS, timeout=20) as camera:
+    with client(base, key) as camera, client(base, reads) as program:
         for shot in camera_frames(camera="cam-1", seed=3, count=FRAMES):
             answer = camera.post("/v1/frames", content=shot.jpeg, params={"frame_key": shot.frame_key})
             assert answer.status_code == 202, answer.text
@@ -69,12 +68,20 @@ def report(system: Composed) -> dict[str, Any]:
         system.execute("worker-report", ["python", "-c", CLOSE])
 
         def listed() -> list[str]:
-            windows = camera.get("/v1/reports").json()["windows"]
-            return [one["report_id"] for one in windows if one["report_id"]]
+            return [one["id"] for one in program.get("/v1/reports").json()["items"]]
 
         wait_until(lambda: bool(listed()), "the report is written", within_s=120)
-        found: dict[str, Any] = camera.get(f"/v1/reports/{listed()[0]}").json()
+        found: dict[str, Any] = program.get(f"/v1/reports/{listed()[0]}").json()
     return found
+
+
+def made_key(system: Composed, *command: str) -> str:
+    key: str = json.loads(system.execute("api", ["gistline", *command, "--json"]))["key"]
+    return key
+
+
+def client(base: str, key: str) -> httpx2.Client:
+    return httpx2.Client(base_url=base, headers={"Authorization": f"Bearer {key}"}, verify=NO_TLS, timeout=20)
 
 
 def address(system: Composed, name: str) -> str:
