@@ -24,9 +24,8 @@ FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UT
 
 
 def _storable(moment: datetime) -> datetime:
-    if not FIRST <= moment <= LAST:
-        raise ValueError("give a time between 1970 and 9999")
-    return moment
+    """The nearest time that ids and the database can hold: nothing here is older or newer."""
+    return min(max(moment, FIRST), LAST)
 
 
 Instant = Annotated[Moment, AfterValidator(_storable)]

@@ -18,6 +18,7 @@ from uuid import uuid4
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -219,7 +220,17 @@ def _of_routing(request: Request, error: HTTPException) -> Response:
     detail = mask_keys(f"{request.method} {request.url.path}: {error.detail}.")
     content = {"detail": detail, "cure": "See /docs for the routes.", "ids": {}}
     head = _head(error.status_code, HTTPStatus(error.status_code).phrase)
-    return JSONResponse(head | content, error.status_code, error.headers, MEDIA_TYPE)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(_methods_of(request)))
+    return JSONResponse(head | content, error.status_code, headers, MEDIA_TYPE)
+
+
+def _methods_of(request: Request) -> set[str]:
+    """Methods of every route at this path; Starlette names those of the first one only."""
+    routes = iter_route_contexts(request.app.routes)
+    here = [route for route in routes if route.path_regex.match(request.url.path)]
+    return {method for route in here for method in route.methods or ()}
 
 
 def _of_ours(request: Request, error: Exception) -> Response:

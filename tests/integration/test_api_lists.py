@@ -33,6 +33,7 @@ FILTERS: list[tuple[str, dict[str, Any], int]] = [
     ("frames", {"camera": "other-1"}, 0),
     ("frames", {"line": LINE, "since": "2020-01-01T00:00:00Z"}, 6),
     ("frames", {"until": "2020-01-01T00:00:00Z"}, 0),
+    ("frames", {"since": "0001-01-01T00:00:00+14:00", "until": "9999-12-31T23:59:59-14:00"}, 6),
     ("findings", {}, 6),
     ("findings", {"label": "spur"}, 3),
     ("findings", {"min_confidence": 0.93}, 3),
