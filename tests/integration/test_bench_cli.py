@@ -114,7 +114,10 @@ def test_the_doctor_measures_int8_and_remembers(capsys: pytest.CaptureFixture[st
     run(["doctor", "--bench", "--json"])
     after = json.loads(capsys.readouterr().out)
     speed = after["hardware"]["int8_speed"]
-    assert speed["ratio"] == pytest.approx(speed["int8_rate"] / speed["fp32_rate"], rel=0.9)
+    # Medians of rates and of each round's ratio need not agree on a busy machine; how they are reported is what holds.
+    assert 0 < speed["low"] <= speed["ratio"] <= speed["high"]
+    assert speed["int8_rate"] > 0
+    assert speed["fp32_rate"] > 0
     [check] = [check for check in after["checks"] if check["name"] == "int8"]
     assert f"{speed['ratio']:.2f} x FP32" in check["found"]
     # A figure of another processor is not believed.
