@@ -250,7 +250,7 @@ def test_the_commands_from_measuring_to_rolling_back(
     assert json.loads(capsys.readouterr().out)["measurement"]["images"] == 8
     assert run(["model", "passport", "pcb.int8.onnx"]) == 0
     out = capsys.readouterr().out
-    for word in ("passed", "mAP50-95", ": AP50-95", "frames/s", "FP32 weights", "libraries", "39 in INT8"):
+    for word in ("passed", "mAP50-95", ": AP50-95", "frames/s", "FP32 weights", "libraries", "43 in INT8"):
         assert word in out
     assert run(["model", "promote", "pcb.onnx", "--reason", "a test"]) == 0
     capsys.readouterr()
