@@ -97,7 +97,8 @@ class _Run:
             act(now)
 
     def _at(self, moment: float, act: Callable[..., None], *arguments: object) -> None:
-        heapq.heappush(self._events, (moment, next(self._order), partial(act, *arguments)))
+        event: Callable[[float], None] = partial(act, *arguments)
+        heapq.heappush(self._events, (moment, next(self._order), event))
 
     def _ring(self, now: float) -> None:
         """A bell goes to one sleeping worker; the others stay in the broker until somebody is free."""

@@ -1,4 +1,4 @@
-"""The worker's simulation against what can be worked out by hand, and against exact results where it reduces to them."""
+"""The worker's simulation against what can be worked out by hand, and exact results where it reduces to them."""
 
 from __future__ import annotations
 
