@@ -13,7 +13,7 @@ STEPS = Stages(0.010, bell_s=0.004, claim_s=0.002, load_s=0.003, commit_s=0.008,
 
 
 def test_a_frame_alone_takes_the_sum_of_its_steps() -> None:
-    found = simulate_stream(STEPS, 2, np.arange(20) * 10.0)
+    found = simulate_stream(STEPS, 2, np.arange(20, dtype=np.float64) * 10)
     assert found.response_s == pytest.approx(0.004 + 0.002 + 0.003 + 0.010 + 0.008)
     assert found.batch == 1.0
 
