@@ -174,8 +174,10 @@ class BudgetExhausted(GistlineError):
     retryable = True
     title = "Budget exhausted"
 
-    def __init__(self, message: str, *, cure: str = "", room_usd: Decimal, runs_at: datetime | None) -> None:
-        super().__init__(message, cure=cure)
+    def __init__(
+        self, message: str, *, cure: str = "", room_usd: Decimal, runs_at: datetime | None, **ids: object
+    ) -> None:
+        super().__init__(message, cure=cure, **ids)
         self.room_usd = room_usd
         self.runs_at = runs_at
 
@@ -187,8 +189,8 @@ class AnswerPending(GistlineError):
     retryable = True
     title = "Answer pending"
 
-    def __init__(self, message: str, *, until: datetime) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, cure: str = "", until: datetime, **ids: object) -> None:
+        super().__init__(message, cure=cure, **ids)
         self.until = until
 
 

@@ -11,6 +11,7 @@ from gistline.dispatch import TaskName
 from gistline.flows.close_windows import close_windows
 from gistline.flows.keep_partitions import retire_rows
 from gistline.flows.observed_report import observed_report
+from gistline.flows.prune_alarms import prune_alarms
 from gistline.flows.prune_frames import prune_frames, prune_orphans
 from gistline.flows.sweep import sweep
 from gistline.telemetry.logs import log_fields
@@ -44,6 +45,7 @@ def add_upkeep_tasks(app: Celery, held: ReportRuntime) -> None:
     def prune() -> None:
         prune_frames(sessions, store, settings.frames)
         retire_rows(sessions, settings.frames)
+        prune_alarms(sessions, settings.alarms)
 
     _add(app, TaskName.SWEEP, lambda: sweep(sessions, dispatcher, settings), held.reactions)
     _add(app, TaskName.CLOSE_WINDOWS, lambda: close_windows(sessions, dispatcher, settings.reports), held.reactions)

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,10 @@ from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from gistline.domain import Language
-from gistline.domain_acting import DeliveryState
+from gistline.domain_acting import AlarmState, DeliveryState
 from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.flows.alarm_outputs import Outputs
 from gistline.flows.alarm_rules import add_rule, decide_deliveries, remove_rule, set_rule, try_rule
@@ -29,6 +30,7 @@ from gistline.flows.budgets import set_budget
 from gistline.flows.deliver_alarms import deliver_alarms
 from gistline.flows.evaluate_alarms import evaluate_alarms
 from gistline.flows.inspect_frames import inspect_frames
+from gistline.flows.prune_alarms import prune_alarms
 from gistline.settings import Settings
 from gistline.settings_acting import AlarmSettings
 from gistline.storage import audit
@@ -37,7 +39,7 @@ from gistline.storage.alarms import Alarm, Delivery, list_alarms, list_deliverie
 from gistline.storage.budget_book import BudgetKey
 from gistline.storage.budgets import ensure_period
 from gistline.storage.session import transaction
-from gistline.storage.tables import AlarmDeliveryRow, AlarmInboxRow, BudgetPeriodRow, BudgetRow
+from gistline.storage.tables import AlarmDeliveryRow, AlarmInboxRow, AlarmRow, BudgetPeriodRow, BudgetRow
 from gistline.storage.token_record import NewSample, add_drift
 from tests.support.broker import listening, own_broker
 from tests.support.fleet import Fleet, fleet, fleet_settings
@@ -366,3 +368,21 @@ def test_budgets_and_tokens(alarmed: Fleet) -> None:
         session.execute(update(BudgetPeriodRow).values(held_usd=Decimal(0)))
     evaluate_alarms(alarmed.sessions)
     assert {one.rule: one.state.value for one in alarms_of(alarmed)} == {"money": "resolved", "tokens": "firing"}
+
+
+def test_what_was_over_long_ago_goes_with_its_deliveries_and_what_fires_stays(alarmed: Fleet) -> None:
+    rule(alarmed, "opens", "class", label="open", outputs=["log"])
+    inspect(alarmed, Order.DEFECT)
+    evaluate_alarms(alarmed.sessions)
+    with delivering(alarmed, quick()) as deliver:
+        deliver_all(alarmed, deliver)
+    long_ago = func.now() - timedelta(days=1_000)
+    with transaction(alarmed.sessions) as session:
+        session.execute(update(AlarmRow).values(fired_at=long_ago, state=AlarmState.FIRING, resolved_at=None))
+        session.execute(update(AlarmDeliveryRow).values(created_at=long_ago))
+    prune_alarms(alarmed.sessions, quick())
+    assert len(alarms_of(alarmed)) == len(deliveries_of(alarmed)) == 1
+    with transaction(alarmed.sessions) as session:
+        session.execute(update(AlarmRow).values(state=AlarmState.RESOLVED, resolved_at=long_ago))
+    prune_alarms(alarmed.sessions, quick())
+    assert alarms_of(alarmed) == deliveries_of(alarmed) == []

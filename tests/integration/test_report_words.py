@@ -271,10 +271,11 @@ def test_a_bound_is_learned_from_what_was_billed_and_a_drift_is_an_alarm(
 ) -> None:
     with tools_at(sessions, server, count_timeout_s=0) as tools:
         for place in range(20):
-            window_id = window_of(sessions, {"cam-1": ("open",)}, each=1 + place % 5)
+            # A camera each: windows of one second, alike to the last byte, would count as one request.
+            window_id = window_of(sessions, {f"cam-{20 + place}": ("open",)}, each=1 + place % 5)
             detail = written(sessions, window_id, tools)
             assert detail.report.totals["packing"]["calls"]["report"]["source"] == "ceiling"
-        learned = written(sessions, window_of(sessions, {"cam-1": ("open",)}, each=3), tools)
+        learned = written(sessions, window_of(sessions, {"cam-50": ("open",)}, each=3), tools)
         call = learned.report.totals["packing"]["calls"]["report"]
         assert call["source"] == "learned"
         assert (learned.attempts[-1].input_tokens or 0) <= call["tokens"] < 0.6 * detail.report.prompt_ceiling_tokens
@@ -283,7 +284,7 @@ def test_a_bound_is_learned_from_what_was_billed_and_a_drift_is_an_alarm(
             assert len(session.scalars(select(TokenSample)).all()) == 21
         server.script(Reply(text=GOOD, usage={"input_tokens": 2 * call["tokens"], "output_tokens": 9}))
         with caplog.at_level(logging.WARNING, "gistline.flows.promise_tokens"):
-            written(sessions, window_of(sessions, {"cam-1": ("open",)}, each=2), tools)
+            written(sessions, window_of(sessions, {"cam-51": ("open",)}, each=2), tools)
     assert "token drift" in caplog.text
     with sessions() as session:
         (drift,) = token_drifts(session, since=LONG_AGO)

@@ -10,11 +10,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from gistline.cli.main import run
@@ -68,6 +69,16 @@ def up(settings: Settings) -> Iterator[Up]:
         process.communicate()
 
 
+def detect_workers(pid: int) -> set[int]:
+    """Detect workers among what a process started; what they start themselves comes and goes."""
+    found = set()
+    for child in psutil.Process(pid).children():
+        with suppress(psutil.NoSuchProcess):
+            if child.cmdline()[-2:] == ["workers", "detect"]:
+                found.add(child.pid)
+    return found
+
+
 def is_ready(facts: dict[str, Any]) -> bool:
     connection = http.client.HTTPConnection(facts["api"].removeprefix("http://"), timeout=10)
     try:
@@ -91,7 +102,8 @@ def test_ready_then_healed_then_stopped_by_ctrl_c(
         os.kill(running.facts["pids"]["detect-1"], signal.SIGKILL)
         stderr = settings.data_dir.parent / "stderr"
         wait_until(lambda: "detect-1 was ended by SIGKILL; restart 1" in stderr.read_text(), "the restart is told")
-        wait_until(lambda: len(family(running.process.pid)) >= len(running.children), "the worker is there again")
+        killed = running.facts["pids"]["detect-1"]
+        wait_until(lambda: bool(detect_workers(running.process.pid) - {killed}), "the worker is there again")
 
         children = family(running.process.pid)
         running.process.send_signal(signal.SIGINT)

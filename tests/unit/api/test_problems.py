@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,12 +15,16 @@ from api import problems
 from gistline import errors
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.GistlineError)]
+NEEDED: dict[type, dict[str, Any]] = {
+    errors.BudgetExhausted: {"room_usd": Decimal(1), "runs_at": None},
+    errors.AnswerPending: {"until": datetime(2026, 11, 26, tzinfo=UTC)},
+}
 HTTP_KINDS = [kind for kind in vars(problems).values() if isinstance(kind, type) and issubclass(kind, Exception)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_error_is_a_problem(kind: type[errors.GistlineError]) -> None:
-    response = problems.problem(kind("what", cure="how", frame_id=7))
+    response = problems.problem(kind("what", cure="how", frame_id=7, **NEEDED.get(kind, {})))
     assert response.status_code == kind.status_code
     assert response.media_type == "application/problem+json"
     body = json.loads(bytes(response.body))
