@@ -47,6 +47,11 @@ class MoneySettings(Section):
         le=36_000,
     )
 
+    prompt_cache: Literal["auto", "off"] = knob(
+        "auto",
+        "Have the prompt's fixed part cached where that pays by the calls of the last hour (auto), or never (off).",
+    )
+
     def report_within(self, line: str) -> timedelta | None:
         """How long a report of this line may take, None if it is urgent."""
         minutes = self.deadlines.get(line, self.deadline_minutes)

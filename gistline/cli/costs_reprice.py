@@ -13,7 +13,7 @@ from rich.table import Table
 
 from gistline.cli.database import database
 from gistline.cli.output import console, print_json
-from gistline.costs.pricing import context_window, known_models
+from gistline.costs.pricing import Processing, context_window, known_models
 from gistline.costs.reprice import MadeCall, Repriced, reprice
 from gistline.errors import RequestRejected, SettingsError
 from gistline.storage.savings import PaidCall, paid_calls, unpriced_calls
@@ -50,7 +50,8 @@ def command(context: click.Context, /, **given: object) -> None:
 
 
 def _made(call: PaidCall) -> MadeCall:
-    return MadeCall(call.model, call.usage, call.usd, call.sent_at, simulated=call.simulated)
+    processing: Processing = "batch" if call.batched else "standard"
+    return MadeCall(call.model, call.usage, call.usd, call.sent_at, processing, simulated=call.simulated)
 
 
 def _days(first: datetime, last: datetime) -> tuple[datetime, datetime]:

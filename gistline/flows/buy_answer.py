@@ -8,7 +8,7 @@ come to is held of every budget that applies; the hold ends when the attempt's e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 
 from gistline.costs.ceiling import dearest
 from gistline.costs.pricing import Processing, price_usage, price_vector
-from gistline.errors import AnswerPending, LeaseLost
+from gistline.errors import AnswerPending, BudgetExhausted, LeaseLost
+from gistline.flows.cache_prompt import with_cache
 from gistline.flows.report_tools import ReportTools
 from gistline.reports.answer import Attempt
 from gistline.reports.request import Request
@@ -37,13 +38,14 @@ class Call:
 
     An ``exact`` call takes a stored answer only when it belongs to these very bytes: right for a part whose cut may
     change. Others take the window's last answer of that name, since a report of the same findings packed a little
-    differently is not worth paying for twice.
+    differently is not worth paying for twice. ``further`` calls of the window with the same fixed part follow it.
     """
 
     window: windows.ClaimedWindow
     name: str
     request: Request
     exact: bool = False
+    further: int = 0
 
 
 def buy_answer(call: Call, tools: ReportTools) -> str:
@@ -69,10 +71,14 @@ def buy_answer(call: Call, tools: ReportTools) -> str:
         )
         if stored is not None:
             return stored
-        by_batch = _goes_by_batch(session, call, tools, at)
-        attempt_id = ledger.open_attempt(session, _attempt(session, call, tools, at, by_batch=by_batch))
-    if by_batch:
+        sent = None
+        if _goes_by_batch(session, call, tools, at):
+            ledger.open_attempt(session, _attempt(session, call, tools, at, by_batch=True))
+        else:
+            sent = _open(session, call, tools, at)
+    if sent is None:
         raise _pending(call)
+    attempt_id, request = sent
 
     told = {"gen_ai.request.model": tools.writer.model, "gistline.call": call.name, "gistline.attempt": attempt_id}
     with tracing.span(f"chat {tools.writer.model}", told) as span:
@@ -82,7 +88,23 @@ def buy_answer(call: Call, tools: ReportTools) -> str:
                 ledger.settle_attempt(session, attempt_id, settlement(attempt, tools.writer.model, at))
             span.note(_facts(attempt))
 
-        return tools.writer.write(call.request, book=book)
+        return tools.writer.write(request, book=book)
+
+
+def _open(session: Session, call: Call, tools: ReportTools, at: datetime) -> tuple[int, Request]:
+    """Hold and book a call that is to be made now; its key, and the request as it is to be sent.
+
+    A cache write may come dearer than plain input. No report is refused for that: then it goes without.
+    """
+    request = with_cache(session, call.request, tools, at, further=call.further)
+    if request.cache is not None:
+        marked = _attempt(session, replace(call, request=request), tools, at, by_batch=False)
+        try:
+            with session.begin_nested():
+                return ledger.open_attempt(session, marked), request
+        except BudgetExhausted:
+            pass
+    return ledger.open_attempt(session, _attempt(session, call, tools, at, by_batch=False)), call.request
 
 
 def _goes_by_batch(session: Session, call: Call, tools: ReportTools, at: datetime) -> bool:
@@ -121,9 +143,15 @@ def _pending(call: Call) -> AnswerPending:
 
 
 def most_usd(request: Request, model: str, at: datetime, *, processing: Processing = "standard") -> Decimal:
-    """The dearest that a request can come to, by its bytes and its limit of output."""
-    tokens = most_input_tokens(request)
-    return dearest(model, input_tokens=tokens, output_tokens=request.max_tokens, at=at, processing=processing)
+    """The dearest that a request can come to, by its bytes and its limit of output. A cache may be written."""
+    return dearest(
+        model,
+        input_tokens=most_input_tokens(request),
+        output_tokens=request.max_tokens,
+        at=at,
+        cache_write=0 if request.cache is None else most_input_tokens(replace(request, user="")),
+        processing=processing,
+    )
 
 
 def most_input_tokens(request: Request) -> int:
@@ -146,6 +174,7 @@ def _attempt(session: Session, call: Call, tools: ReportTools, at: datetime, *, 
         model=writer.model,
         simulated=writer.simulated,
         body_sha256=call.request.sha256,
+        fixed_sha256=call.request.fixed_sha256,
         price=price_vector(writer.model, at=at, processing=processing),
         purchase=purchase,
         request=message_params(call.request, writer.model) if by_batch else None,

@@ -190,16 +190,20 @@ class _Desk:
         """What one part reported, without what its findings do not support."""
         prompt = plan.prompts[place]
         name = f"part-{place + 1}"
-        draft, _ = self._draft(name, prompt.system, prompt.user, self._by_rule(prompt.data))
+        further = len(plan.prompts) - place  # the parts after it and the call that joins them
+        draft, _ = self._draft(name, prompt.system, prompt.user, self._by_rule(prompt.data), further)
         part = draft or compose(prompt.data, self._language)
         rendered = render(part, prompt.data, self._language)
         return check(rendered, prompt.data).supported_text
 
-    def _draft(self, name: str, system: str, user: str, by_rule: Callable[[], str]) -> tuple[Draft | None, str]:
+    def _draft(
+        self, name: str, system: str, user: str, by_rule: Callable[[], str], further: int = 0
+    ) -> tuple[Draft | None, str]:
         request = self._request(system, user, by_rule)
         template = self._template(name.partition("-")[0])
         promise = self._promises[name] = promise_tokens(request, self._bound, self._tools)
-        answer = buy_answer(Call(self._given.window, name, request, exact=name != "report"), self._tools)
+        call = Call(self._given.window, name, request, exact=name != "report", further=further)
+        answer = buy_answer(call, self._tools)
         try:
             text = read_text(answer)
             record_tokens(request, template, promise, text.usage, self._tools)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Request:
     """A system prompt, one user message, and at most ``max_tokens`` tokens of answer.
 
     ``schema`` is a JSON schema that the answer must follow. ``offline`` gives the text that a writer without a network
-    answers with.
+    answers with. ``cache`` says how long the provider is to keep the fixed part: part of the price, not the question.
     """
 
     system: str
@@ -22,12 +22,23 @@ class Request:
     max_tokens: int
     offline: Callable[[], str]
     schema: Mapping[str, Any] | None = None
+    cache: Literal["5m", "1h"] | None = None
 
     @property
     def text(self) -> str:
         """All that is billed as input, as one text for counting."""
         schema = [json.dumps(self.schema, sort_keys=True, ensure_ascii=False)] if self.schema else []
         return "\n".join([self.system, self.user, *schema])
+
+    @property
+    def fixed(self) -> str:
+        """What requests of a kind share, as one text: the system prompt and the schema."""
+        return replace(self, user="").text
+
+    @property
+    def fixed_sha256(self) -> str:
+        """Digest of :attr:`fixed`: which calls can read each other's prompt cache."""
+        return hashlib.sha256(self.fixed.encode()).hexdigest()
 
     @property
     def sha256(self) -> str:

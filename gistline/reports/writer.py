@@ -107,12 +107,20 @@ def message_params(request: Request, model: str) -> dict[str, Any]:
     params: dict[str, Any] = {
         "model": model,
         "max_tokens": request.max_tokens,
-        "system": request.system,
+        "system": _system(request),
         "messages": [{"role": "user", "content": request.user}],
     }
     if request.schema is not None:
         params["output_config"] = {"format": {"type": "json_schema", "schema": dict(request.schema)}}
     return params
+
+
+def _system(request: Request) -> str | list[dict[str, Any]]:
+    """A breakpoint behind the system prompt keeps it and the answer's schema, which the API puts before it."""
+    if request.cache is None:
+        return request.system
+    control = {"type": "ephemeral"} | ({} if request.cache == "5m" else {"ttl": request.cache})
+    return [{"type": "text", "text": request.system, "cache_control": control}]
 
 
 @contextmanager

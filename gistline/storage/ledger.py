@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -26,7 +27,7 @@ class NewAttempt:
     """What is known of an attempt before it is sent; ``price`` is the list in force then.
 
     ``purchase`` bounds what it may come to, None where nobody is billed. ``request`` is the body of one that is queued
-    for a batch, None for one that is about to be sent.
+    for a batch, None for one that is about to be sent. Attempts of one ``fixed_sha256`` share what a cache may keep.
     """
 
     window_id: WindowId
@@ -38,6 +39,7 @@ class NewAttempt:
     price: PriceVector
     purchase: budgets.Purchase | None
     request: Mapping[str, Any] | None = None
+    fixed_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def open_attempt(session: Session, attempt: NewAttempt) -> int:
         model=attempt.model,
         simulated=attempt.simulated,
         body_sha256=attempt.body_sha256,
+        fixed_sha256=attempt.fixed_sha256,
         price_id=save_price(session, attempt.price),
         promised_usd=purchase and purchase.usd,
         cameras=purchase and dict(purchase.cameras),
@@ -190,6 +193,25 @@ def batched(session: Session, window_id: UUID, call: str) -> Batched:
     ).all()
     on_its_way = [row for row in rows if row.state in {AttemptState.QUEUED, AttemptState.SENT}]
     return Batched(on_its_way[-1] if on_its_way else None, len(rows) - len(on_its_way))
+
+
+def recent_calls(session: Session, model: str, fixed_sha256: str) -> tuple[int, int]:
+    """Real calls with this model and fixed part that were sent in the last five minutes and in the last hour.
+
+    What was refused never reached the model, and requests of a batch come at any time: neither counts.
+    """
+    since = {minutes: func.now() - timedelta(minutes=minutes) for minutes in (5, 60)}
+    row = session.execute(
+        select(func.count().filter(LlmAttempt.sent_at > since[5]), func.count()).where(
+            LlmAttempt.sent_at > since[60],
+            LlmAttempt.model == model,
+            LlmAttempt.fixed_sha256 == fixed_sha256,
+            LlmAttempt.state.in_((AttemptState.SENT, AttemptState.PAID)),
+            LlmAttempt.processing == Processing.STANDARD,
+            ~LlmAttempt.simulated,
+        )
+    ).one()
+    return row[0], row[1]
 
 
 def provider_key(window_id: UUID, call: str, attempt: int) -> str:

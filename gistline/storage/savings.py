@@ -12,7 +12,7 @@ from sqlalchemy import NUMERIC, ColumnElement, case, cast, func, select
 from sqlalchemy.orm import Session, defer
 
 from gistline.domain import TokenUsage
-from gistline.storage.tables import AttemptState, LlmAttempt, ReportRow, ReportWindow
+from gistline.storage.tables import AttemptState, LlmAttempt, Processing, ReportRow, ReportWindow
 
 REPAIR = "repair"
 """The call that mends a report; it adds to the costs of one and is never what a report without it would need."""
@@ -20,7 +20,7 @@ REPAIR = "repair"
 
 @dataclass(frozen=True, slots=True)
 class PaidCall:
-    """A paid attempt as far as its price is concerned."""
+    """A paid attempt as far as its price is concerned; ``batched`` is half the price."""
 
     call: str
     model: str
@@ -28,6 +28,7 @@ class PaidCall:
     usage: TokenUsage
     usd: Decimal
     sent_at: datetime
+    batched: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ def paid_call(row: LlmAttempt) -> PaidCall:
         cache_write_5m_tokens=row.cache_write_5m_tokens or 0,
         cache_write_1h_tokens=row.cache_write_1h_tokens or 0,
     )
-    return PaidCall(row.call, row.model, row.simulated, usage, row.usd or Decimal(0), row.sent_at)
+    batched = row.processing is Processing.BATCH
+    return PaidCall(row.call, row.model, row.simulated, usage, row.usd or Decimal(0), row.sent_at, batched)
 
 
 def paid_calls(session: Session, *, since: datetime, until: datetime) -> list[PaidCall]:

@@ -21,6 +21,7 @@ from gistline.settings import DatabaseSettings
 from gistline.simulator.messages_api import MessagesServer, Place, Reply, fault
 from gistline.storage.evidence import evidence, evidence_findings
 from gistline.storage.reports import ReportDetail, read_report
+from gistline.storage.savings import paid_call
 from gistline.storage.session import Sessions, close_database, open_database
 from gistline.storage.tables import AttemptState, LlmAttempt, ReportRow, TokenSample, WindowState
 from gistline.storage.token_record import token_drifts
@@ -230,7 +231,8 @@ def test_a_large_window_is_read_in_parts_and_joined_within_one_budget(
     account: dict[str, Any] = detail.report.totals["packing"]
     assert account["used"] <= 30_000
     assert sum(account["calls"][call]["tokens"] for call in (*parts, "join")) <= account["used"]
-    assert sum(row.input_tokens or 0 for row in detail.attempts if row.call != "repair") <= account["used"]
+    billed = [paid_call(row).usage.total_input_tokens for row in detail.attempts if row.call != "repair"]
+    assert sum(billed) <= account["used"]
     assert sum(detail.placements.values()) == detail.report.totals["findings"] == 6 * 16 * 3
     joined = next(one for one in server.requests if shown(one).startswith("The window was"))
     assert f"Findings: {6 * 16 * 3} = {account['placements']['row']} in rows" in shown(joined)

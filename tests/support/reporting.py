@@ -87,9 +87,9 @@ def request_of(prompt: Prompt, *, max_tokens: int = 321) -> Request:
 
 def sent_request(body: Mapping[str, Any]) -> Request:
     """The request that arrived as this body."""
-    form = body.get("output_config")
+    form, system = body.get("output_config"), body["system"]
     return Request(
-        body["system"],
+        system if isinstance(system, str) else system[0]["text"],
         body["messages"][0]["content"],
         body.get("max_tokens", 0),
         offline=str,

@@ -153,7 +153,8 @@ class LlmAttempt(Base):
     runs from sending to the end of the answer, or to giving up. ``promised_usd`` is the dearest that the attempt could
     come to, ``cameras`` counts the findings of each camera that it is about: budgets bear their shares by these. An
     attempt whose end nobody saw may be settled or released by hand; who did so, when and why stays in the row. One
-    that goes with a batch keeps its ``request`` until that has ended.
+    that goes with a batch keeps its ``request`` until that has ended. ``fixed_sha256`` tells which attempts share the
+    part of the request that a prompt cache may keep.
     """
 
     __tablename__ = "llm_attempts"
@@ -179,6 +180,7 @@ class LlmAttempt(Base):
     batch_id: Mapped[int | None] = mapped_column(ForeignKey("llm_batches.id"), index=True)
     request: Mapped[dict[str, Any] | None]
     body_sha256: Mapped[str]
+    fixed_sha256: Mapped[str | None]
     request_id: Mapped[str | None]
     http_status: Mapped[int | None]
     input_tokens: Mapped[int | None]
