@@ -2,14 +2,18 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
+from gistline.cli.amounts import exact
 from gistline.costs.caching import Reuse, weigh_caching
 from gistline.costs.ceiling import affordable_input, dearest
 from gistline.costs.pricing import price_usage
-from gistline.domain import TokenUsage
+from gistline.domain import Language, TokenUsage
 from gistline.errors import SettingsError
+from gistline.reports.prompt import fixed_text
+from gistline.reports.tokens import TokenCounter
 
 AT = datetime(2026, 11, 26, tzinfo=UTC)
 HAIKU, SONNET, OPUS, OLD = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-4-5"
@@ -94,3 +98,14 @@ def test_the_dearest_covers_a_written_cache() -> None:
     # just above the tier the whole request is five times as dear
     assert dearest(HAIKU, input_tokens=100_001, output_tokens=0, at=AT, cache_write=1) == Decimal("0.050001")
     assert affordable_input(HAIKU, usd=Decimal("0.00015"), output_tokens=100, at=AT, most=5000) == 1000
+
+
+def test_the_page_prints_what_the_program_computes() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reports.md").read_text("utf-8")
+    tokens = {language: TokenCounter().estimate(fixed_text(language)) for language in Language}
+    assert f"{tokens[Language.ENGLISH]} tokens in English, {tokens[Language.CHINESE]} in" in page
+    for model in (HAIKU, SONNET, OPUS):
+        short, long = weigh_caching(tokens[Language.ENGLISH], model, at=AT, reuse=Reuse(1, 1)).options
+        amounts = [f"${exact(usd)}" for usd in (short.plain_usd, short.write_usd, short.read_usd, long.write_usd)]
+        cells = (model, *amounts[:3], short.break_even, amounts[3], long.break_even)
+        assert f"| {' | '.join(map(str, cells))} |" in page
