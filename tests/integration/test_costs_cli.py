@@ -53,7 +53,7 @@ def write(sessions: Sessions, *replies: Reply, line: str = "line-1", labels: tup
     with sessions.begin() as session:
         for place in range(3):
             add_frame(session, finished_at=moment, camera=f"cam-{line}", line=line, labels=labels if place else ())
-    settings = ReportSettings(window_minutes=1440, retry_backoff_s=0)
+    settings = ReportSettings(window_minutes=1440, retry_backoff_s=0, prompt_cache="off")
     (*_, window) = close_now(sessions, NullDispatcher(), settings, line).closed
     with MessagesServer(replies) as server:
         asked = settings.model_copy(update={"base_url": server.url})
