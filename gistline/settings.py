@@ -32,6 +32,8 @@ from gistline.settings_observability import LogSettings, MetricsSettings, Tracin
 from gistline.settings_words import WordsSettings
 
 CONFIG_VARIABLE = "GISTLINE_CONFIG"
+CAMERA_VARIABLES = {f"GISTLINE_CAMERA_{name}" for name in ("KEY", "KEY_FILE", "URL", "SOURCE")}
+"""What ``gistline camera`` and the client read: a camera's own, not settings of the system."""
 DEFAULT_CONFIG = Path("gistline.toml")
 SECRET_WORDS = ("key", "url", "password", "token", "authorization", "secret")
 """Settings with these in their name are never shown in an error."""
@@ -325,7 +327,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _refuse_unknown_variables() -> None:
     """Pydantic ignores environment variables of the prefix that name no section; a typo there must not pass."""
-    known = {CONFIG_VARIABLE, "GISTLINE_ANTHROPIC_API_KEY"}
+    known = {CONFIG_VARIABLE, "GISTLINE_ANTHROPIC_API_KEY", *CAMERA_VARIABLES}
     sections = {f"GISTLINE_{name.upper()}" for name in Settings.model_fields}
     for variable in os.environ:
         if not variable.startswith("GISTLINE_") or variable in known:

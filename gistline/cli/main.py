@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, Entry] = {
     "metrics": Entry("gistline.cli.metrics", "Serve what the database knows of the fleet to Prometheus."),
     "health": Entry("gistline.cli.health", "Is a process of this machine ready? An exit code for container engines."),
     "cameras": Entry("gistline.cli.cameras", "Add cameras, list them, and change or revoke their keys."),
+    "camera": Entry("gistline.cli.camera", "Beside a camera: send a folder, a video or a stream, losing nothing."),
     "keys": Entry("gistline.cli.keys", "Keys of programs that ask by the API: create, list, rotate, revoke."),
     "people": Entry("gistline.cli.people", "Who may sign in: add, list, change, disable."),
     "submit": Entry("gistline.cli.submit", "Send image files to a running API."),

@@ -27,6 +27,7 @@ PLANTED = {
     "openvino": ("workers/planted_cpu.py", "import openvino.properties"),
     "anthropic": ("gistline/reports/planted_llm.py", "from anthropic import Anthropic"),
     "argon2": ("gistline/flows/planted_hash.py", "from argon2 import PasswordHasher"),
+    "av": ("gistline/frames/planted_video.py", "import av"),
     "mqtt": ("gistline/flows/planted_mqtt.py", "from paho.mqtt.client import Client"),
     "telemetry": ("gistline/flows/planted_meter.py", "from prometheus_client import Counter"),
     "training": ("gistline/detection/planted_training.py", "import torch"),
