@@ -39,6 +39,7 @@ from gistline.errors import (
 
 KEY_VARIABLE: Final = "GISTLINE_CAMERA_KEY"
 FRAMES_A_REQUEST: Final = 16
+NOT_OURS: Final = "Is this the address of a Gistline API?"
 LONGEST_STEP_S: Final = 30.0
 """The pauses after unanswered requests double from a second up to this."""
 UNANSWERED: Final = frozenset({408, 500, 502, 503, 504})
@@ -119,7 +120,10 @@ class CameraClient(AbstractContextManager["CameraClient"]):
         self._wait = wait
         # Redirects are not followed: the key is for this address.
         headers = {"Authorization": f"Bearer {key}"}
-        self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout_s, follow_redirects=False)
+        try:
+            self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout_s, follow_redirects=False)
+        except httpx2.InvalidURL as error:
+            raise SettingsError(f"{url!r} is no address: {error}.", cure="Such as http://127.0.0.1:8080.") from error
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -141,7 +145,13 @@ class CameraClient(AbstractContextManager["CameraClient"]):
         files = [("images", (f"{place}", shot.data, "application/octet-stream")) for place, shot in enumerate(shots)]
         meta = json.dumps([shot.meta() for shot in shots])
         answer = self.send("POST", "/v1/frames", data={"meta": meta}, files=files)
-        return [Accepted(**{name: one[name] for name in Accepted.__slots__}) for one in answer["frames"]]
+        try:
+            accepted = [Accepted(**{name: one[name] for name in Accepted.__slots__}) for one in answer["frames"]]
+        except (KeyError, TypeError):
+            accepted = []
+        if len(accepted) != len(shots):
+            raise NotFound(f"{self._http.base_url} answers without these frames.", cure=NOT_OURS)
+        return accepted
 
     def frame(self, frame_id: str) -> dict[str, Any]:
         """State, verdict and findings of a frame that this camera sent. Raises what :meth:`submit` does."""
@@ -173,7 +183,7 @@ class CameraClient(AbstractContextManager["CameraClient"]):
     def _once(self, method: str, path: str, **content: Any) -> dict[str, Any]:
         try:
             answer = self._http.request(method, path, **content)
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise Unanswered(f"{self._http.base_url} does not answer: {error}.", cure="Is it running?") from error
         said = _object(answer)
         if answer.is_success and said is not None:
@@ -228,7 +238,7 @@ def _refusal(answer: httpx2.Response, said: Mapping[str, Any] | None) -> Gistlin
     status = answer.status_code
     ours = said is not None and "detail" in said and "cure" in said
     message = str(said["detail"]) if said and ours else f"{answer.url} answered {status}."
-    cure = str(said["cure"]) if said and ours else "Is this the address of a Gistline API?"
+    cure = str(said["cure"]) if said and ours else NOT_OURS
     pause = answer.headers.get("retry-after", "")
     asked = int(pause) if pause.isdecimal() else None
     if status in (429, 507):

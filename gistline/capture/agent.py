@@ -75,6 +75,7 @@ class Agent:
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._failure: Exception | None = None
+        self._sender_left = False
 
     def stop(self) -> None:
         """Take no more pictures and leave; safe in a signal handler."""
@@ -101,6 +102,8 @@ class Agent:
             sender.join(LEAVE_S)
         if self._failure is not None:
             raise self._failure
+        if not (self._sender_left or sender.is_alive()):
+            raise RuntimeError("the sender broke off; its traceback is above")
         return self.counts
 
     def _capture(self, source: Source, sameness: Sameness) -> None:
@@ -135,8 +138,11 @@ class Agent:
     def _send_all(self) -> None:
         try:
             self._send_until_done()
+            self._sender_left = True
         except (GistlineError, OSError) as error:
             self._failure = error
+        finally:
+            # Whatever ended it, nobody takes pictures that nobody sends.
             self._stop.set()
 
     def _send_until_done(self) -> None:

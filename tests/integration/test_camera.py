@@ -28,7 +28,7 @@ from gistline.storage.session import transaction
 from tests.integration.test_pressure import drained, end_all
 from tests.support import images
 from tests.support.api import RunningApi, serving, settings_for
-from tests.support.capture import agent_process, streamed, write_video
+from tests.support.capture import agent_process, answering, streamed, write_video
 from tests.support.processes import ROOT, wait_until
 
 
@@ -262,6 +262,19 @@ def test_the_client_sends_once_however_often_it_is_asked(api: RunningApi) -> Non
             client.submit([Shot(images.frame(9), "x" * 201)])
     with CameraClient(api.url, "gl_wrong") as client, pytest.raises(NotAuthenticated):
         client.submit(shots)
+
+
+def test_somebody_else_s_server_is_no_api_and_takes_no_frame(tmp_path: Path) -> None:
+    said: list[str] = []
+    pictures(tmp_path / "in", range(2))
+    with answering(b'{"frames": [{"id": "1"}]}') as url, Spool(tmp_path / "spool", Bounds()) as spool:
+        agent = Agent(spool, lambda: CameraClient(url, "gl_x", patience=ONE_TRY), say=said.append)
+        with running(agent, FolderSource(tmp_path / "in", settle_s=0)):
+            wait_until(lambda: bool(said), "it is said")
+            wait_until(lambda: len(spool) == 2, "both frames wait")
+    assert "answers without these frames. Is this the address of a Gistline API? Frames are kept" in said[0]
+    with pytest.raises(SettingsError, match="is no address"):
+        CameraClient("http://gistline:port", "gl_x")
 
 
 def test_the_client_is_patient_and_not_for_ever() -> None:

@@ -51,6 +51,13 @@ def write_video(path: Path, levels: Sequence[int], *, fps: int = 10) -> Path:
 
 
 @contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """URL of a server that accepts everything and answers this."""
+    with streamed(body) as (url, _):
+        yield url
+
+
+@contextmanager
 def streamed(body: bytes) -> Iterator[tuple[str, list[str]]]:
     """URL of a server that sends a video to whoever asks and then hangs up, and the paths that were asked for."""
     asked: list[str] = []
@@ -61,6 +68,10 @@ def streamed(body: bytes) -> Iterator[tuple[str, list[str]]]:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             """Keep quiet."""
