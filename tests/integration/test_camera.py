@@ -30,6 +30,7 @@ from tests.support import images
 from tests.support.api import RunningApi, serving, settings_for
 from tests.support.capture import agent_process, answering, streamed, write_video
 from tests.support.processes import ROOT, wait_until
+from tests.support.rtsp import rtsp_camera
 
 
 def keys(api: RunningApi) -> list[str]:
@@ -235,6 +236,28 @@ def test_a_line_on_standard_input_takes_one_picture_of_a_stream(api: RunningApi,
             assert process.wait(15) == 0
     assert len(api.rows()) == 2
     assert "2 frames taken, 0 skipped as similar, 2 sent, 0 wait." in (tmp_path / "agent.log").read_text()
+
+
+def test_an_rtsp_camera_is_read_over_tcp_and_its_password_is_never_shown(
+    api: RunningApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = write_video(tmp_path / "a.ts", [20] * 10 + [200] * 10).read_bytes()
+    key = api.key
+    log = tmp_path / "agent.log"
+    with rtsp_camera(body) as (url, asked):
+        assert "geheim" in url
+        monkeypatch.setenv("GISTLINE_CAMERA_SOURCE", url)
+        options = ("--url", api.url, "--spool", str(tmp_path / "spool"), "--fps", "0", "--skip-similar", "8")
+        with agent_process(key, *options, folder=tmp_path) as process:
+            wait_until(lambda: len(api.rows()) >= 2, "both pictures arrive")
+            wait_until(lambda: "opened again" in log.read_text(), "the camera hung up")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(15) == 0
+    assert asked[:4] == ["OPTIONS", "DESCRIBE", "SETUP RTP/AVP/TCP;unicast;interleaved=0-1", "PLAY"]
+    said = log.read_text()
+    assert f"{url.replace('anna:geheim@', '')} ended" in said
+    assert "geheim" not in said
+    assert key not in said
 
 
 @pytest.mark.usefixtures("clean_settings")
