@@ -28,7 +28,6 @@ JPEG_QUALITY: Final = 95
 SILENCE_S: Final = 10.0
 """A stream that opens or says nothing for so long is opened anew."""
 LIVE: Final = re.compile(r"^(rtsp|rtsps|rtmp|http|https|udp|tcp|srt)://")
-NEVER: Final = -1e9
 
 
 def is_live(source: str) -> bool:
@@ -63,7 +62,7 @@ class VideoFile:
         av, facts = _pyav(), self.path.stat()
         name = hashlib.sha256(f"{self.path.name} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()[:24]
         ends = min(datetime.fromtimestamp(facts.st_mtime, UTC), datetime.now(UTC))
-        due = NEVER
+        pace = _Pace(self.fps)
         try:
             with closing(av.open(str(self.path), timeout=SILENCE_S)) as container:
                 length_s = (container.duration or 0) / av.time_base
@@ -71,9 +70,8 @@ class VideoFile:
                     if stop.is_set():
                         return
                     at_s = float(frame.time or 0.0)
-                    if at_s < due:
+                    if not pace.wants(at_s):
                         continue
-                    due = _next_due(due, at_s, self.fps)
                     captured = min(ends, ends + timedelta(seconds=at_s - length_s))
                     yield Shot(_jpeg(frame), f"{name}-{place:08}", captured)
         except (av.FFmpegError, OSError) as error:
@@ -118,7 +116,7 @@ class LiveStream:
 
     def _chosen(self, av: Any, stop: Event) -> Iterator[VideoFrame]:
         options = {"rtsp_transport": "tcp"} if self.url.startswith("rtsp") else {}
-        due = NEVER
+        pace = _Pace(self.fps)
         with closing(av.open(self.url, options=options, timeout=SILENCE_S)) as container:
             # Threads that work on several frames hold as many back; a live picture is wanted now.
             for frame in _decoded(container, "SLICE"):
@@ -127,8 +125,7 @@ class LiveStream:
                 if self.trigger is not None:
                     if self.trigger.pulled():
                         yield frame
-                elif (now := time.monotonic()) >= due:
-                    due = _next_due(due, now, self.fps)
+                elif pace.wants(time.monotonic()):
                     yield frame
 
 
@@ -147,12 +144,28 @@ def _decoded(container: InputContainer, threads: str) -> Iterator[VideoFrame]:
     yield from container.decode(video=0)
 
 
-def _next_due(due: float, now: float, fps: float) -> float:
-    """When the next frame is wanted: on the grid of the rate, not a step behind each frame that came late."""
-    if fps <= 0:
-        return NEVER
-    step = 1.0 / fps
-    return due + step if due + step > now else now + step
+class _Pace:
+    """Picks ``fps`` pictures a second from a stream of moments, in seconds; 0 picks all.
+
+    Moments are due on a grid, so that one late picture does not make all later ones late. A picture may come
+    a tenth of a step early: a camera of just that rate would else lose every second one to its jitter.
+    """
+
+    def __init__(self, fps: float) -> None:
+        self._step = 1.0 / fps if fps > 0 else 0.0
+        self._due: float | None = None
+
+    def wants(self, now: float) -> bool:
+        if not self._step:
+            return True
+        if self._due is None:
+            self._due = now
+        if now < self._due - self._step / 10:
+            return False
+        self._due += self._step
+        if self._due <= now:
+            self._due = now + self._step
+        return True
 
 
 def _jpeg(frame: VideoFrame) -> bytes:

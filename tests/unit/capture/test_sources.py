@@ -16,7 +16,7 @@ import pytest
 from gistline.capture.sameness import Sameness
 from gistline.capture.sources import FolderSource
 from gistline.capture.triggers import LineTrigger, TouchTrigger
-from gistline.capture.video import LiveStream, VideoFile, is_live, shown
+from gistline.capture.video import LiveStream, VideoFile, _Pace, is_live, shown
 from gistline.errors import ImageRejected
 from tests.support.capture import streamed, write_video
 from tests.support.processes import wait_until
@@ -92,11 +92,22 @@ def test_a_video_gives_its_frames_at_the_rate_with_their_moments(tmp_path: Path)
     assert len(everything) == 20
     some = list(VideoFile(path, fps=2.0).frames(Event()))
     assert [shot.frame_key for shot in some] == [shot.frame_key for shot in everything[::5]]
+    assert len(list(VideoFile(path, fps=10.0).frames(Event()))) == 20, "its own rate takes all"
     assert some == list(VideoFile(path, fps=2.0).frames(Event())), "read again it gives the same"
     moments = [round((ended - shot.captured_at).total_seconds(), 2) for shot in everything if shot.captured_at]
     assert moments == [round(2.0 - 0.1 * place, 2) for place in range(20)]
     levels = [np.mean(np.asarray(cv2.imdecode(np.frombuffer(shot.data, np.uint8), 0))) for shot in everything]
     assert levels == pytest.approx(list(range(0, 200, 10)), abs=3)
+
+
+def test_a_camera_that_jitters_keeps_its_rate_and_a_gap_is_not_made_up_for() -> None:
+    random = np.random.default_rng(4)
+    pace = _Pace(10)
+    assert all(pace.wants(100 + place / 10 + random.uniform(-0.004, 0.004)) for place in range(200))
+    pace = _Pace(5)
+    assert sum(pace.wants(place / 30) for place in range(300)) == 50
+    assert pace.wants(60.0)
+    assert not pace.wants(60.1)
 
 
 def test_what_is_no_video_is_told(tmp_path: Path) -> None:
