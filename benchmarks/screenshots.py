@@ -53,6 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--days", type=int, default=10, help="of the plant's past")
+    parser.add_argument("--pages", nargs="*", default=[], help="only these, such as access")
     given = parser.parse_args()
     browser = shutil.which("chromium") or sys.exit("No Chromium is installed: make tools.")
     given.folder.mkdir(parents=True, exist_ok=True)
@@ -67,6 +68,8 @@ def main() -> None:
                 url = f"http://127.0.0.1:{made.settings.api.port}"
                 context.add_cookies([{"name": SESSION_COOKIE, "value": token, "url": url}])
                 for page, path in paths(plant, wall=look == "wall"):
+                    if given.pages and page not in given.pages:
+                        continue
                     picture = given.folder / f"{page}-{look}.webp"
                     shoot(context.new_page(), url + path, picture)
                     print(f"{picture}  {picture.stat().st_size // 1000} kB", flush=True)
@@ -96,8 +99,8 @@ def fill(made: Rig, days: int) -> Plant:
 
 
 def signed_in(made: Rig) -> str:
-    """Token of an operator's session."""
-    rights = Rights(Role.OPERATOR)
+    """Token of an admin's session."""
+    rights = Rights(Role.ADMIN)
     anna = add_person(made.sessions, "anna", "a password for nobody", rights, settings=made.settings.access)
     with transaction(made.sessions) as session:
         return open_session(session, anna.id, max_h=1)
@@ -115,7 +118,7 @@ def paths(plant: Plant, *, wall: bool) -> Iterator[tuple[str, str]]:
     yield from (("engines", "/engines"), ("accuracy", "/accuracy"), ("report", f"/reports/{report}"))
     yield "print", f"/reports/{report}?print=1"
     yield "frame", f"/frames/{plant.richest()}"
-    yield "login", "/login"
+    yield from (("access", "/access"), ("login", "/login"))
 
 
 def shoot(page: Page, url: str, picture: Path) -> None:
