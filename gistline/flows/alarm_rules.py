@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from gistline.alarms.rules import Rule, check_rule
 from gistline.domain_acting import AlarmEvent, AlarmState, DeliveryState
-from gistline.flows.evaluate_alarms import write_delivery
+from gistline.flows.evaluate_alarms import end_alarms, write_delivery
 from gistline.storage import alarm_rules, alarms, audit
 from gistline.storage.session import Sessions, transaction
 from gistline.storage.tables import AlarmRow
+
+LOOKS_AT: Final = ("kind", "line", "camera", "label", "params", "enabled")
+"""Fields of a rule that say what it sees; the others say what becomes of that."""
 
 
 def add_rule(sessions: Sessions, given: Mapping[str, Any], *, by: str) -> Rule:
@@ -34,7 +37,9 @@ def add_rule(sessions: Sessions, given: Mapping[str, Any], *, by: str) -> Rule:
 
 
 def set_rule(sessions: Sessions, name: str, changes: Mapping[str, Any], *, by: str) -> Rule:
-    """Change fields of a rule; ``params`` are changed one by one. A rule that is switched off ends its alarms.
+    """Change fields of a rule; ``params`` are changed one by one.
+
+    A rule that looks at something else now, or is switched off, ends its alarms and begins anew.
 
     Raises:
         RequestRejected: a value is unknown or out of bounds.
@@ -43,12 +48,14 @@ def set_rule(sessions: Sessions, name: str, changes: Mapping[str, Any], *, by: s
 
     """
     with transaction(sessions) as session:
-        before = alarm_rules.get_rule(session, name).fields
-        params = {**before["params"], **changes.get("params", {})}
-        rule = check_rule({**before, **changes, "params": params, "name": name})
-        alarm_rules.replace_rule(session, rule.model_dump(mode="json"))
-        if not rule.enabled:
-            alarms.resolve_orphans(session, name)
+        alarms.wait_for_evaluation(session)
+        before = alarm_rules.get_rule(session, name)
+        params = {**before.fields["params"], **changes.get("params", {})}
+        rule = check_rule({**before.fields, **changes, "params": params, "name": name})
+        fields = rule.model_dump(mode="json")
+        if any(fields[one] != before.fields[one] for one in LOOKS_AT):
+            end_alarms(session, before, "Its rule was changed.")
+        alarm_rules.replace_rule(session, fields)
         audit.record(session, actor=by, action="alarm.set", subject=f"rule {name}", detail=_detail(rule))
     return rule
 
@@ -62,8 +69,10 @@ def remove_rule(sessions: Sessions, name: str, *, by: str) -> None:
 
     """
     with transaction(sessions) as session:
+        alarms.wait_for_evaluation(session)
+        end_alarms(session, alarm_rules.get_rule(session, name), "Its rule was removed.")
+        session.flush()
         alarm_rules.delete_rule(session, name)
-        alarms.resolve_orphans(session, name)
         audit.record(session, actor=by, action="alarm.remove", subject=f"rule {name}")
 
 

@@ -71,13 +71,20 @@ def evaluate_alarms(sessions: Sessions) -> Evaluated:
         if now is None:
             raise AssertionError("now() has a value")
         ended, more = take_ended(session)
-        rounds = [
-            _Round(session, stored.id, check_rule(stored.fields), now)
-            for stored in list_rules(session, only_enabled=True)
-        ]
+        rules = [(stored.id, _checked(stored)) for stored in list_rules(session, only_enabled=True)]
+        rounds = [_Round(session, rule_id, rule, now) for rule_id, rule in rules if rule is not None]
         for one in rounds:
             one.look(ended)
         return Evaluated(len(ended), sum(one.notices for one in rounds), sum(one.held_back for one in rounds), more)
+
+
+def end_alarms(session: Session, stored: StoredRule, why: str) -> None:
+    """End what a rule left firing, tell whoever heard of it, and forget what the rule remembered."""
+    rule = _checked(stored)
+    if rule is None:
+        alarms.resolve_orphans(session, str(stored.fields["name"]))
+        return
+    _Round(session, stored.id, rule, session.execute(select(func.now())).scalar_one()).end(why)
 
 
 class _Round:
@@ -103,6 +110,11 @@ class _Round:
             if key not in firing and state.alarm_id is not None:
                 self._apply(state, Reading(_scope(state), False, "It is over."))
 
+    def end(self, why: str) -> None:
+        """Let go of every scope."""
+        for key in list(self._states):
+            self._let_go(key, why)
+
     def _feed(self, ended: Iterable[EndedFrame]) -> None:
         by_scope: dict[Scope, list[EndedFrame]] = {}
         for frame in ended:
@@ -110,6 +122,9 @@ class _Round:
                 by_scope.setdefault(frame_rules.scope_of(self._rule, frame), []).append(frame)
         for scope in self._watched():
             by_scope.setdefault(scope, [])
+        if self._rule.kind is RuleKind.SILENCE:
+            for key in self._states.keys() - {scope.key for scope in by_scope}:
+                self._let_go(key, "Its camera may send no longer.")
         for scope, frames in by_scope.items():
             state = self._state(scope)
             memory: dict[str, Any] = copy.deepcopy(state.memory)
@@ -121,12 +136,13 @@ class _Round:
                 self._apply(state, reading)
 
     def _watched(self) -> Iterable[Scope]:
-        """Scopes that are looked at though no frame came: those remembered and, for silence, every camera."""
-        yield from (_scope(state) for state in self._states.values())
-        if self._rule.kind is RuleKind.SILENCE:
-            for camera in list_cameras(self._session):
-                if camera.keys and self._rule.line in (None, camera.line) and self._rule.camera in (None, camera.name):
-                    yield Scope(camera.line, camera.name)
+        """Scopes that are looked at though no frame came: those remembered; for silence, cameras that may send."""
+        if self._rule.kind is not RuleKind.SILENCE:
+            yield from (_scope(state) for state in self._states.values())
+            return
+        for camera in list_cameras(self._session):
+            if camera.keys and self._rule.line in (None, camera.line) and self._rule.camera in (None, camera.name):
+                yield Scope(camera.line, camera.name)
 
     def _state(self, scope: Scope) -> AlarmStateRow:
         if scope.key not in self._states:
@@ -187,6 +203,12 @@ class _Round:
         state.alarm_id = None
         if state.notified_at is not None and state.notified_at >= alarm.fired_at:  # who never heard of it needs no end
             self._write(alarm, AlarmEvent.RESOLVED, f"{reading.text} It was: {alarm.text}")
+
+    def _let_go(self, key: str, why: str) -> None:
+        """A scope is looked at no longer: its alarm, if it has one, is over."""
+        state = self._states.pop(key)
+        self._apply(state, Reading(_scope(state), False, why))
+        self._session.delete(state)
 
     def _write(self, alarm: AlarmRow, event: AlarmEvent, text: str) -> None:
         for output in self._rule.outputs:

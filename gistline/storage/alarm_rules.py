@@ -50,7 +50,7 @@ def insert_rule(session: Session, fields: Mapping[str, Any], *, by: str) -> None
 
 
 def replace_rule(session: Session, fields: Mapping[str, Any]) -> None:
-    """Change a rule; what it remembers is forgotten, since it may mean something else now.
+    """Change a rule.
 
     Raises:
         NotFound: there is none of this name.
@@ -60,12 +60,10 @@ def replace_rule(session: Session, fields: Mapping[str, Any]) -> None:
     rule_id = session.scalar(changed.values(**fields, updated_at=func.now()).returning(AlarmRuleRow.id))
     if rule_id is None:
         raise _unknown(fields["name"])
-    forget = update(AlarmStateRow).where(AlarmStateRow.rule_id == rule_id).values(memory={})
-    session.execute(forget.execution_options(synchronize_session=False))
 
 
 def delete_rule(session: Session, name: str) -> None:
-    """Remove a rule; alarms that it raised stay.
+    """Remove a rule and what it remembers; alarms that it raised stay.
 
     Raises:
         NotFound: there is none of this name.

@@ -31,6 +31,11 @@ def evaluate_alone(session: Session) -> bool:
     return bool(session.scalar(select(func.pg_try_advisory_xact_lock(EVALUATE_LOCK))))
 
 
+def wait_for_evaluation(session: Session) -> None:
+    """Return when nobody evaluates; nobody begins to before this transaction ends."""
+    session.execute(select(func.pg_advisory_xact_lock(EVALUATE_LOCK)))
+
+
 def take_due(session: Session, *, lease_s: float, max_per_minute: int) -> list[AlarmDeliveryRow]:
     """Take deliveries that are due, oldest first; each output gets at most ``max_per_minute`` attempts a minute."""
     if not session.scalar(select(func.pg_try_advisory_xact_lock(DELIVER_LOCK))):
@@ -155,7 +160,7 @@ def list_alarms(session: Session, *, limit: int, firing: bool = False) -> list[A
 
 
 def resolve_orphans(session: Session, rule: str) -> None:
-    """End what a rule that was removed or switched off left firing."""
+    """End what a rule left firing that this version of the program does not understand."""
     end = update(AlarmRow).where(AlarmRow.rule == rule, AlarmRow.state == AlarmState.FIRING)
     session.execute(end.values(state=AlarmState.RESOLVED, resolved_at=func.now()))
 
