@@ -103,6 +103,8 @@ def _outputs(given: tuple[str, ...]) -> tuple[str, ...]:
             raise ValueError(f"{one!r} is none of {', '.join(OUTPUTS)}")
         if target and name not in TARGETED:
             raise ValueError(f"{one!r}: only {' and '.join(TARGETED)} take a target of their own")
+        if not target.isprintable():
+            raise ValueError(f"the target of {name} holds a character that cannot be printed, such as a line break")
     return tuple(dict.fromkeys(given))
 
 

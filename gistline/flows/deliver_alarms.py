@@ -49,6 +49,10 @@ def _deliver(row: AlarmDeliveryRow, sessions: Sessions, outputs: Outputs, settin
         outputs.send(row.output, row.target, from_json(row.notice))
     except NotDelivered as error:
         problem = error
+    except (ValueError, KeyError, TypeError) as error:
+        # A notice of another version, or a target that no header can hold: it must not come round for ever.
+        log.exception("notice %s cannot be sent", row.id)
+        problem = NotDelivered(f"it cannot be sent: {type(error).__name__}: {error}", final=True)
     with transaction(sessions) as session:
         if problem is None:
             alarms.end_delivery(session, row.id, DeliveryState.DELIVERED)

@@ -58,11 +58,14 @@ def send_webhook(parcel: Parcel, settings: AlarmSettings, *, now: Callable[[], f
     extensions = {"sni_hostname": urlsplit(url).hostname or ""}
     try:
         # No environment: a proxy would reach what the networks forbid.
-        with httpx2.Client(timeout=settings.timeout_s, trust_env=False, follow_redirects=False) as client:
-            answer = client.post(pinned, content=parcel.payload, headers=headers, extensions=extensions)
+        # The body of the answer is not read: it says nothing, and a receiver could make it endless.
+        with (
+            httpx2.Client(timeout=settings.timeout_s, trust_env=False, follow_redirects=False) as client,
+            client.stream("POST", pinned, content=parcel.payload, headers=headers, extensions=extensions) as answer,
+        ):
+            _judge(answer)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise NotDelivered(f"no answer: {type(error).__name__}") from error
-    _judge(answer)
 
 
 def checked_address(url: str, settings: AlarmSettings) -> tuple[Address, str]:

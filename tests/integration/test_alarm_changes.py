@@ -1,4 +1,4 @@
-"""What becomes of alarms when their rule, their camera or the program's version changes: none is stuck, none is false."""
+"""Alarms whose rule, camera or version of the program changes, notices that cannot be sent: none is stuck or false."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
-from gistline.domain_acting import AlarmSeverity, AlarmState
-from gistline.flows.alarm_rules import add_rule, remove_rule, set_rule
+from gistline.domain_acting import AlarmSeverity, AlarmState, DeliveryState
+from gistline.errors import RequestRejected
+from gistline.flows.alarm_outputs import Outputs
+from gistline.flows.alarm_rules import add_rule, remove_rule, set_rule, try_rule
+from gistline.flows.deliver_alarms import deliver_alarms
 from gistline.flows.evaluate_alarms import evaluate_alarms
 from gistline.flows.inspect_frames import inspect_frames
 from gistline.flows.revoke_camera import revoke_camera
 from gistline.storage.alarms import list_alarms, list_deliveries
 from gistline.storage.session import transaction
-from gistline.storage.tables import AlarmInboxRow, AlarmRuleRow, AlarmStateRow
+from gistline.storage.tables import AlarmDeliveryRow, AlarmInboxRow, AlarmRuleRow, AlarmStateRow
 from tests.support.fleet import Fleet, fleet, fleet_settings
 from tests.support.processes import wait_until
 from tests.support.twin_detector import Order, TwinDetector
@@ -121,3 +124,19 @@ def test_silence_of_other_lines_is_not_told_once_a_rule_looks_at_one_line(plant:
     set_rule(plant.sessions, "silent", {"line": "line-2"}, by="a test")
     evaluate_alarms(plant.sessions)
     assert remembered(plant) == 0
+
+
+def test_a_notice_that_cannot_be_read_is_dead_and_holds_up_no_other(plant: Fleet) -> None:
+    add(plant, "opens", "class", label="open", outputs=["log"])
+    ids = [one for _ in range(2) for one in try_rule(plant.sessions, "opens", by="a test")]
+    with transaction(plant.sessions) as session:
+        session.execute(update(AlarmDeliveryRow).where(AlarmDeliveryRow.id == ids[0]).values(notice={"v": 99}))
+    deliver_alarms(plant.sessions, Outputs(plant.settings), plant.settings.alarms)
+    with transaction(plant.sessions) as session:
+        ends = {one.id: one.state for one in list_deliveries(session, limit=10)}
+    assert ends == {ids[0]: DeliveryState.DEAD, ids[1]: DeliveryState.DELIVERED}
+
+
+def test_a_target_that_no_header_can_hold_is_refused_when_the_rule_is_written(plant: Fleet) -> None:
+    with pytest.raises(RequestRejected, match="line break"):
+        add(plant, "opens", "class", label="open", outputs=["email:anna@plant.example\nBcc: eve@elsewhere.example"])

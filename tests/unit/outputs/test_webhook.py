@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import socket
+import threading
+import time
+from uuid import uuid4
 
 import pytest
 
-from gistline.outputs.delivery import NotDelivered
-from gistline.outputs.webhook import checked_address, is_allowed, signature
+from gistline.outputs.delivery import NotDelivered, Parcel
+from gistline.outputs.webhook import checked_address, is_allowed, send_webhook, signature
 from gistline.settings_acting import AlarmSettings
 
 OPEN = AlarmSettings(webhook_networks=["10.1.0.0/16", "127.0.0.1/32"])
@@ -50,3 +54,27 @@ def test_what_is_no_address_is_refused_for_good(url: str) -> None:
 def test_the_signature_is_over_time_and_body() -> None:
     expected = hmac.new(b"key", b'1700000000.{"a":1}', hashlib.sha256).hexdigest()
     assert signature("key", 1_700_000_000, b'{"a":1}') == f"t=1700000000,v1={expected}"
+
+
+def test_the_answer_of_a_receiver_is_not_read_to_an_end_that_never_comes() -> None:
+    cut_off = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n")
+            try:
+                for _ in range(100):  # an end after all, should the client wait for it
+                    connection.sendall(b".")
+                    time.sleep(0.05)
+            except OSError:
+                cut_off.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        receiver = threading.Thread(target=drip, args=(listener,), daemon=True)
+        receiver.start()
+        target = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        send_webhook(Parcel(uuid4(), target, "subject", "body", b"{}", "topic"), OPEN)
+        receiver.join(10)
+    assert cut_off.is_set()
