@@ -59,7 +59,6 @@ class VerdictWatch:
         taken = self._out.taken()
         try:
             overdue, again, next_due_s = self._read_and_decide(taken)
-            self._prune_if_due()
             last = self._numbers_if_due()
         except StorageUnavailable as error:
             self._out.hand_back(taken)
@@ -75,6 +74,7 @@ class VerdictWatch:
             self._beat(WATCHING, last)
         if len(overdue) == gate_verdicts.CHUNK:
             return SHORTEST_S
+        self._prune_if_due()
         wait_s = self._longest_s if next_due_s is None else min(next_due_s, self._longest_s)
         return max(SHORTEST_S, wait_s - (time.monotonic() - began))
 
@@ -91,10 +91,16 @@ class VerdictWatch:
             return decided, again, gate_verdicts.next_due_s(session)
 
     def _prune_if_due(self) -> None:
-        if time.monotonic() >= self._prune_due:
-            self._prune_due = time.monotonic() + PRUNE_S
+        """A few rows a round: while they go, no deadline is looked at."""
+        if time.monotonic() < self._prune_due:
+            return
+        try:
             with transaction(self._sessions) as session:
-                gate_verdicts.prune_verdicts(session, keep_days=self._settings.keep_days)
+                more = gate_verdicts.prune_verdicts(session, keep_days=self._settings.keep_days)
+        except StorageUnavailable as error:
+            log.warning("old verdicts stay for now: %s", error)
+            more = False
+        self._prune_due = 0.0 if more else time.monotonic() + PRUNE_S
 
     def _numbers_if_due(self) -> dict[str, int] | None:
         if time.monotonic() < self._beat_due:

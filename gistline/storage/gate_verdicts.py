@@ -144,10 +144,13 @@ def channel_states(session: Session) -> list[ChannelState]:
     return [ChannelState(*tuple(found)) for found in session.execute(statement.order_by(row.camera))]
 
 
-def prune_verdicts(session: Session, *, keep_days: int) -> None:
-    """Delete what was told long ago."""
+def prune_verdicts(session: Session, *, keep_days: int) -> bool:
+    """Delete what was told long ago, :data:`CHUNK` rows at most; whether more may be left."""
     old = GateVerdictRow.decided_at < func.now() - timedelta(days=keep_days)
-    session.execute(delete(GateVerdictRow).where(old, GateVerdictRow.published_at.is_not(None)))
+    oldest = select(GateVerdictRow.frame_id).where(old, GateVerdictRow.published_at.is_not(None))
+    oldest = oldest.order_by(GateVerdictRow.decided_at).limit(CHUNK).with_for_update(skip_locked=True)
+    gone = delete(GateVerdictRow).where(GateVerdictRow.frame_id.in_(oldest)).returning(GateVerdictRow.frame_id)
+    return len(session.scalars(gone.execution_options(synchronize_session=False)).all()) == CHUNK
 
 
 def _lock(session: Session, frame_ids: Iterable[UUID]) -> dict[UUID, GateVerdictRow]:
