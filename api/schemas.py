@@ -47,6 +47,8 @@ Name = Annotated[
     Field(min_length=1, max_length=200, json_schema_extra={"pattern": f"^[^{_UNSEEN}]+$"}),
     AfterValidator(_printable),
 ]
+Typed = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+"""A name in a page's filter, which may be empty."""
 Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
 Utc = Annotated[
     datetime,

@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from api.dashboard.page import View, ViewOf
 from api.deps import ServicesOf
 from api.people import PersonOf, require
+from api.schemas import Name
 from gistline.domain import Person, Role
 from gistline.flows.add_person import Rights
 from gistline.flows.change_person import change_own_password, disable_person, enable_person, set_rights
@@ -27,7 +28,7 @@ CHANGES: Final = 50
 LONGEST_OVERLAP_H: Final = 8_760
 
 AdminOf = Annotated[Person, require(Role.ADMIN)]
-NameField = Annotated[str, Form(min_length=1, max_length=200)]
+NameField = Annotated[Name, Form()]
 LinesField = Annotated[str, Form(max_length=2_000)]
 OverlapField = Annotated[float, Form(ge=0, le=LONGEST_OVERLAP_H)]
 

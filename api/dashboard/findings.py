@@ -9,12 +9,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator
 
 from api.dashboard.downloads import csv_response
 from api.dashboard.page import ViewOf
 from api.deps import ServicesOf
 from api.people import PersonOf
+from api.schemas import Typed
 from gistline.domain import Feedback, VerdictKind
 from gistline.storage.finding_lists import (
     NO_FEEDBACK,
@@ -66,15 +67,14 @@ def _utc(value: Any) -> Any:
 
 
 Moment = Annotated[datetime | None, BeforeValidator(_utc)]
-Text = Annotated[str, Field(max_length=200)]
 
 
 class FindingQuery(BaseModel):
     """The filter as it stands in the address; an empty field filters nothing."""
 
-    line: Text = ""
-    camera: list[Text] = []
-    label: list[Text] = []
+    line: Typed = ""
+    camera: list[Typed] = []
+    label: list[Typed] = []
     severity: Literal["", "1", "2", "3"] = ""
     span: Literal["", "1h", "8h", "1d", "7d"] = "1d"
     since: Moment = None

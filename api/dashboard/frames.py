@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Form
 from fastapi.responses import RedirectResponse, Response
 
+from api.cursors import RowId
 from api.dashboard.page import ViewOf
 from api.deps import ServicesOf
 from api.people import PersonOf, require
@@ -65,7 +66,7 @@ def image(frame_id: UUID, person: PersonOf, services: ServicesOf) -> Response:
 @router.post("/{frame_id}/findings/{finding_id}/feedback", name="feedback")
 def judge(
     frame_id: UUID,
-    finding_id: int,
+    finding_id: RowId,
     services: ServicesOf,
     person: Annotated[Person, require(Role.OPERATOR)],
     opinion: Annotated[Feedback, Form()],

@@ -16,6 +16,7 @@ from api.dashboard.page import ViewOf
 from api.dashboard.prose import render_prose
 from api.deps import ServicesOf
 from api.people import PersonOf
+from api.schemas import Typed
 from gistline.errors import NotFound
 from gistline.storage.evidence import EvidenceItem, evidence
 from gistline.storage.report_lists import SeenWindow, WindowCursor, list_windows_seen
@@ -43,11 +44,10 @@ HEAD: Final = (
     "image_usd",
     "error",
 )
-Line = Annotated[str, Query(max_length=200)]
 
 
 @router.get("", name="reports")
-def reports(view: ViewOf, line: Line = "", after: Annotated[str, Query(max_length=80)] = "") -> Response:
+def reports(view: ViewOf, line: Typed = "", after: Annotated[str, Query(max_length=80)] = "") -> Response:
     """A page of windows, newest first."""
     cursor = WindowCursor.parse(after) if after else None
     lines = view.person.lines
@@ -60,7 +60,7 @@ def reports(view: ViewOf, line: Line = "", after: Annotated[str, Query(max_lengt
 
 
 @router.get(".csv", name="reports_csv")
-def download(person: PersonOf, services: ServicesOf, line: Line = "") -> Response:
+def download(person: PersonOf, services: ServicesOf, line: Typed = "") -> Response:
     """All windows, page by page."""
     return csv_response("reports", HEAD, _rows(services.sessions, person.lines, line))
 

@@ -13,7 +13,7 @@ def give_feedback(sessions: Sessions, key: FindingKey, opinion: Feedback, *, not
     """Store an opinion with who and when; it replaces the one that counted before, which is kept.
 
     Raises:
-        RequestRejected: the note is too long.
+        RequestRejected: the note is too long, or holds a NUL character.
         NotFound: there is no such finding on a line that the person may see.
 
     """
@@ -22,6 +22,8 @@ def give_feedback(sessions: Sessions, key: FindingKey, opinion: Feedback, *, not
         raise RequestRejected(
             f"The note has {len(said)} characters, at most {LONGEST_NOTE} are kept.", cure="Say it shorter."
         )
+    if "\0" in said:
+        raise RequestRejected("The note holds a NUL character.", cure="Type it anew.")
     with transaction(sessions) as session:
         new = NewFeedback(key, opinion, said, person.name)
         line = save_feedback(session, new, lines=person.lines)

@@ -21,7 +21,7 @@ MOST_AT_ONCE: Final = 1 << (_COUNTER_BITS - 1)
 
 def lowest_id(moment: datetime) -> UUID:
     """The bound below every id made at ``moment`` (timezone-aware) or later, and above every earlier one."""
-    return UUID(int=((moment - _EPOCH) // _MILLISECOND) << 80)
+    return UUID(int=max(0, (moment - _EPOCH) // _MILLISECOND) << 80)
 
 
 def moment_of(made: UUID) -> datetime:

@@ -70,6 +70,8 @@ def find_person(session: Session, name: str) -> PersonRow:
 
 def named(session: Session, name: str) -> PersonRow | None:
     """Whoever has this name, disabled or not."""
+    if "\0" in name:  # the database takes none, so nobody has it
+        return None
     return session.scalar(select(PersonRow).where(PersonRow.name == name))
 
 
