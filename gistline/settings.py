@@ -9,7 +9,8 @@ calls :func:`load_settings` once and hands the tree on.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,7 +37,8 @@ CAMERA_VARIABLES = {f"GISTLINE_CAMERA_{name}" for name in ("KEY", "KEY_FILE", "U
 """What ``gistline camera`` and the client read: a camera's own, not settings of the system."""
 DEFAULT_CONFIG = Path("gistline.toml")
 SECRET_WORDS = ("key", "url", "password", "token", "authorization", "secret")
-"""Settings with these in their name are never shown in an error."""
+"""Settings with these in their name are shown in no error, unless they are numbers."""
+NUMBER = re.compile(r"[-+]?[0-9.]{1,20}")
 
 
 class DatabaseSettings(Section):
@@ -172,10 +174,10 @@ class FleetSettings(Section):
     loaders: int = knob(4, "Threads that fetch and decode frames while the engine runs.", unit="threads", ge=1, le=64)
     heartbeat_s: float = knob(
         3.0,
-        "Pause between two signs of life of a worker; silent for four of them it counts as dead.",
+        "Pause between two signs of life of a worker; one that is silent for 15 s counts as gone.",
         unit="s",
         ge=0.2,
-        le=60,
+        le=5,
     )
     fair_rate: float = knob(
         10.0,
@@ -341,7 +343,17 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors(include_url=False):
         name = ".".join(str(part) for part in problem["loc"])
         given = problem.get("input")
-        hidden = isinstance(given, Mapping) or any(word in name for word in SECRET_WORDS)
+        secret = any(word in name for word in SECRET_WORDS) and not _is_number(problem["loc"], given)
+        hidden = secret or isinstance(given, Mapping)
         shown = "***" if hidden else repr(given)
         lines.append(f"{name} = {shown}: {problem['msg']}")
     return "Wrong settings: " + "; ".join(lines) + "."
+
+
+def _is_number(path: Sequence[str | int], given: object) -> bool:
+    """Whether a setting of numbers was given one, which is no secret whatever the setting's name."""
+    kind: Any = Settings
+    for part in path:
+        field = getattr(kind, "model_fields", {}).get(part)
+        kind = field.annotation if field else None
+    return kind in (int, float) and NUMBER.fullmatch(str(given)) is not None

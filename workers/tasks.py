@@ -43,9 +43,9 @@ def add_upkeep_tasks(app: Celery, held: ReportRuntime) -> None:
     sessions, store, dispatcher, settings = held.sessions, held.store, held.dispatcher, held.settings
 
     def prune() -> None:
+        prune_alarms(sessions, settings.alarms)  # first, since it needs no frame store, which may be away
         prune_frames(sessions, store, settings.frames)
         retire_rows(sessions, settings.frames)
-        prune_alarms(sessions, settings.alarms)
 
     _add(app, TaskName.SWEEP, lambda: sweep(sessions, dispatcher, settings), held.reactions)
     _add(app, TaskName.CLOSE_WINDOWS, lambda: close_windows(sessions, dispatcher, settings.reports), held.reactions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,7 +104,8 @@ class FolderSource:
         goal.parent.mkdir(exist_ok=True)
         if goal.exists():
             goal = goal.with_stem(f"{goal.stem}-{time.time_ns()}")
-        path.rename(goal)
+        with suppress(FileNotFoundError):  # somebody tidies up beside us; the frame is in the spool
+            path.rename(goal)
 
 
 def _shot(path: Path) -> Shot:

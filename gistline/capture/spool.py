@@ -78,7 +78,8 @@ class Spool(AbstractContextManager["Spool"]):
         aside = [path.stat().st_size for path in self._refused.glob(f"*{IMAGE}")]
         self._frames = len(self._waiting) + len(aside)
         self._bytes = sum(one.size for one in self._waiting) + sum(aside)
-        self._next = 1 + max((int(path.stem) for path in (*self._sidecars(), *self._refused.glob("*.json"))), default=0)
+        numbered = *_sidecars(folder), *_sidecars(self._refused)
+        self._next = 1 + max((int(path.stem) for path in numbered), default=0)
 
     def __exit__(self, *_: object) -> None:
         self._lock.close()
@@ -204,17 +205,19 @@ class Spool(AbstractContextManager["Spool"]):
         for path in self.folder.glob(f"*{IMAGE}"):
             if not path.with_suffix(SIDECAR).exists():
                 path.unlink()
-        for path in self._sidecars():
+        for path in _sidecars(self.folder):
             # It was being set aside: its image is over there already.
             if not path.with_suffix(IMAGE).exists() and (self._refused / path.name).exists():
                 path.unlink()
-        return [_waiting(path) for path in sorted(self._sidecars())]
-
-    def _sidecars(self) -> list[Path]:
-        return [path for path in self.folder.glob(f"*{SIDECAR}") if path.stem.isdecimal()]
+        return [_waiting(path) for path in sorted(_sidecars(self.folder))]
 
     def _path(self, number: int, suffix: str) -> Path:
         return self.folder / f"{number:012}{suffix}"
+
+
+def _sidecars(folder: Path) -> list[Path]:
+    """Those of ours: people may put notes beside what was refused."""
+    return [path for path in folder.glob(f"*{SIDECAR}") if path.stem.isdecimal()]
 
 
 def _waiting(sidecar: Path) -> Waiting:

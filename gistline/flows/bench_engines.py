@@ -13,7 +13,7 @@ from gistline.detection.bench import Cell, CellResult, Stage, result, take_turns
 from gistline.detection.detector import Detector, open_model
 from gistline.detection.model_file import ModelFile, bundled_path, read_model
 from gistline.domain import EngineInfo
-from gistline.errors import ImageRejected
+from gistline.errors import ImageRejected, ImageTooLarge
 from gistline.frames.decode import decode
 from gistline.settings import Settings
 from gistline.settings_frames import FrameSettings
@@ -108,7 +108,7 @@ def _readable(folder: Path, limits: FrameSettings) -> Iterator[bytes]:
             data = path.read_bytes()
             try:
                 decode(data, limits)
-            except ImageRejected:
+            except (ImageRejected, ImageTooLarge):
                 continue
             yield data
 

@@ -158,7 +158,7 @@ class MqttLink:
     def _await(self, info: MQTTMessageInfo, taken: Taken) -> None:
         # The answer may be quicker than this thread. The lock is not held while sending: paho calls back under its own.
         with self._lock:
-            answered = info.mid in self._acks
+            answered = self._acks.get(info.mid, taken) is None  # a call under this number is one that nobody answered
             if answered:
                 del self._acks[info.mid]
             else:

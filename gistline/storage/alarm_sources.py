@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, text
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import Text, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.orm import Session
 
 from gistline.domain_acting import Scope, VerdictSource
@@ -27,7 +27,7 @@ class Found:
 
 def open_letters(session: Session, scope: Scope) -> Iterator[Found]:
     """Frames that were given up and that nobody has decided about."""
-    latest = func.array_agg(aggregate_order_by(DeadLetterRow.reason, DeadLetterRow.created_at.desc()))
+    latest = _first(DeadLetterRow.reason, DeadLetterRow.created_at.desc())
     statement = (
         select(Camera.line, Camera.name, func.count(), func.min(DeadLetterRow.created_at), latest)
         .join(FrameRow, FrameRow.id == DeadLetterRow.frame_id)
@@ -50,10 +50,15 @@ def oldest_waiting(session: Session, scope: Scope) -> Iterator[Found]:
 def missed_verdicts(session: Session, scope: Scope, *, since: datetime) -> Iterator[Found]:
     """Verdicts that gates were told and that no inspection made."""
     row = GateVerdictRow
-    latest = func.array_agg(aggregate_order_by(func.concat(row.frame_key, ": ", row.reason), row.decided_at.desc()))
+    latest = _first(func.concat(row.frame_key, ": ", row.reason), row.decided_at.desc())
     statement = select(row.line, row.camera, func.count(), func.min(row.decided_at), latest)
     statement = statement.where(row.decided_at > since, row.source != VerdictSource.INSPECTION)
     yield from _found(session, _within(statement, scope, row.line, row.camera))
+
+
+def _first(value: Any, order: Any) -> Any:
+    """The first of a group's values; one is sent, however many there are."""
+    return func.array_agg(aggregate_order_by(value, order), type_=ARRAY(Text))[1]
 
 
 def _within(statement: Any, scope: Scope, line: Any, camera: Any) -> Any:
@@ -66,4 +71,4 @@ def _within(statement: Any, scope: Scope, line: Any, camera: Any) -> Any:
 
 def _found(session: Session, statement: Any) -> Iterator[Found]:
     for line, camera, count, oldest, *latest in session.execute(statement):
-        yield Found(Scope(line, camera), count, oldest, str(latest[0][0]) if latest else "")
+        yield Found(Scope(line, camera), count, oldest, str(latest[0]) if latest else "")

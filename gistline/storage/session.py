@@ -77,6 +77,7 @@ def _engine(settings: DatabaseSettings) -> Engine:
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,
+            "tcp_user_timeout": 25_000,  # keepalives say nothing while an answer is awaited on a dead network
         },
     )
 

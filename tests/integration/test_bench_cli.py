@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from gistline.cli.main import run
 from gistline.detection.model_file import ModelFile, read_model
@@ -61,6 +62,9 @@ def test_images_of_a_folder(small: str, tmp_path: Path, capsys: pytest.CaptureFi
         (folder / f"{number}.jpg").write_bytes(data)
     (folder / "notes.txt").write_text("no image")
     assert len(images_in(folder, FrameSettings())) == 2
+    Image.new("L", (80, 700)).save(folder / "tall.png")
+    assert len(images_in(folder, FrameSettings(max_side=650))) == 2, "what is too large is passed over"
+    (folder / "tall.png").unlink()
     assert run(["bench", small, "--images", str(folder), "--stage", "bytes", "--batch", "1", "--json", *QUICK]) == 0
     assert json.loads(capsys.readouterr().out)["images"]["count"] == 2
 

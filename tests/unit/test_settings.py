@@ -82,6 +82,10 @@ def test_a_named_file_that_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch
     ("variable", "value", "said"),
     [
         ("GISTLINE_API__PORT", "70000", r"api\.port = '70000': .* less than or equal to 65535"),
+        ("GISTLINE_REPORTS__TOKEN_BUDGET", "100", r"reports\.token_budget = '100': .* greater than or equal to 200"),
+        ("GISTLINE_FRAMES__KEEP_KEYS_DAYS", "0.5", r"frames\.keep_keys_days = '0\.5': "),
+        ("GISTLINE_ACCESS__MIN_PASSWORD", "hunter2", r"access\.min_password = \*\*\*: "),
+        ("GISTLINE_FLEET__HEARTBEAT_S", "30", "less than or equal to 5"),
         ("GISTLINE_API__PROT", "1", r"api\.prot = '1': Extra inputs are not permitted"),
         ("GISTLINE_DETECTON__MODEL", "x", "GISTLINE_DETECTON__MODEL names no setting"),
         ("GISTLINE_DETECTION__PRECISION", "int4", r"detection\.precision = 'int4'"),

@@ -65,6 +65,16 @@ def test_a_file_that_nobody_kept_stays_and_has_the_same_key_again(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_somebody_tidies_up_meanwhile_ends_nothing(tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    taken = []
+    for shot in FolderSource(tmp_path, settle_s=0, once=True).frames(Event()):
+        taken.append(shot.data.decode())
+        (tmp_path / taken[-1]).unlink()
+    assert sorted(taken) == ["a.jpg", "b.jpg"]
+
+
 def test_a_small_spot_makes_another_picture_and_noise_does_not() -> None:
     sameness = Sameness(4)
     assert not sameness.is_same(png(100))

@@ -87,6 +87,14 @@ def test_what_is_set_aside_keeps_its_bytes_and_reason_and_counts(tmp_path: Path)
         spool.put(Shot(b"x", "x"))
 
 
+def test_notes_beside_what_was_refused_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "refused").mkdir()
+    (tmp_path / "refused" / "notes.json").write_text("{}")
+    with Spool(tmp_path, ENOUGH) as spool:
+        spool.put(Shot(b"one", "one"))
+        assert keys(spool) == ["one"]
+
+
 def test_other_bytes_than_were_written_are_noticed(tmp_path: Path) -> None:
     with Spool(tmp_path, ENOUGH) as spool:
         spool.put(Shot(b"right", "key"))
