@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from gistline.cli.demo_feed import CAMERAS, Outcome, from_folder, simulated, submit
+from gistline.cli.demo_feed import CAMERAS, Outcome, Shot, from_folder, simulated, submit
 from gistline.cli.demo_result import DemoResult, print_result, read_result
 from gistline.cli.first_person import invitation
 from gistline.cli.invocation import settings_of
@@ -40,11 +40,9 @@ STALLED_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to submit, and where results go."""
+    """What each camera submits, and where results go."""
 
-    folder: Path | None
-    limit: int
-    seed: int
+    shots: Mapping[str, Iterable[Shot]]
     output: Path
 
 
@@ -67,19 +65,25 @@ class Plan:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 @click.option("--keep", is_flag=True, help="Leave everything running until Ctrl-C.")
 @click.pass_context
-def command(context: click.Context, /, *, as_json: bool, keep: bool, **plan: Any) -> None:
+def command(
+    context: click.Context, /, *, folder: Path | None, output: Path, as_json: bool, keep: bool, **amount: Any
+) -> None:
     """Send three cameras' frames through the whole system and print what came out and what it cost.
 
     Always on servers of its own, whatever the settings name: it never touches your database.
     """
-    made = Plan(**plan)
-    _prepare(made.output)
-    settings = _settings(settings_of(context), made.output)
+    plan = Plan(_shots(folder, **amount), output)  # a folder without images is refused before anything starts
+    _prepare(output)
+    settings = _settings(settings_of(context), output)
     try:
-        _run(settings, made, as_json=as_json, keep=keep)
+        _run(settings, plan, as_json=as_json, keep=keep)
     except KeyboardInterrupt as error:
         errors().print("Stopped.")
         raise click.Abort from error
+
+
+def _shots(folder: Path | None, *, limit: int, seed: int) -> Mapping[str, Iterable[Shot]]:
+    return from_folder(folder, limit) if folder else simulated(limit, seed=seed)
 
 
 def _run(settings: Settings, plan: Plan, *, as_json: bool, keep: bool) -> None:
@@ -115,14 +119,13 @@ def _play(stack: Stack, plan: Plan, shown: Console) -> DemoResult:
 
 def _submit(stack: Stack, sessions: Sessions, plan: Plan, *, progress: Progress) -> Outcome:
     """Hand everything in and wait until each accepted frame has its end."""
-    shots = from_folder(plan.folder, plan.limit) if plan.folder else simulated(plan.limit, seed=plan.seed)
     keys = {camera: add_camera(sessions, camera, LINE)[1] for camera in CAMERAS}
     sent = progress.add_task("submitted", total=None)
     done = progress.add_task("inspected", total=None)
 
     with ThreadPoolExecutor(1, thread_name_prefix="cameras") as pool:
         running_cameras = pool.submit(
-            submit, stack.url, keys, shots, on_sent=lambda frames: progress.advance(sent, frames)
+            submit, stack.url, keys, plan.shots, on_sent=lambda frames: progress.advance(sent, frames)
         )
         while not running_cameras.done():
             progress.update(done, completed=_finished(sessions))
