@@ -21,6 +21,10 @@ from tests.support.fleet import Fleet, fleet, fleet_settings
 from tests.support.twin_detector import Order
 
 COUNT = 2 * DELETERS + 3
+HOLDERS = """
+SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
+   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 
 @pytest.fixture
@@ -61,10 +65,7 @@ def test_a_process_that_lost_the_lock_deletes_no_further(line: Fleet) -> None:
 
     def lose_the_lock(_digest: str) -> None:
         with transaction(line.sessions) as session:
-            holders = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-            session.execute(
-                text(f"{holders} AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
-            )
+            session.execute(text(HOLDERS))
 
     drop_bytes(frames, line.sessions, Meddled(line.settings.data_dir / "frames", lose_the_lock))
     assert kept(line) == (COUNT, COUNT - DELETERS)
