@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+import yaml
 from sqlalchemy import text
 
 from gistline.flows.gather_statistics import gather_statistics
 from gistline.storage.partitions import CUT_BY
 from gistline.storage.planner_facts import gather_statistics as gather
 from gistline.storage.session import Sessions, transaction
-from tests.support.processes import wait_until
+from tests.support.processes import ROOT, wait_until
+
+SCALING = ROOT / "deploy" / "kubernetes" / "base" / "scaling.yaml"
 
 BATCHES = text("""
 INSERT INTO batches (id, worker, claimed_at, frames, failed, cameras,
@@ -42,6 +47,21 @@ def test_tables_are_looked_at_once_a_day_and_when_they_have_doubled(sessions: Se
     assert known(sessions)["batches"] == 100
     add_batches(sessions, 50)
     assert gather_statistics(sessions) == []
+
+
+def test_the_scaler_reads_what_waits_and_not_every_frame_that_is_kept(sessions: Sessions) -> None:
+    (scaled,) = [one for one in yaml.safe_load_all(SCALING.read_text()) if one["kind"] == "ScaledObject"]
+    query = scaled["spec"]["triggers"][0]["metadata"]["query"]
+    with transaction(sessions) as session:
+        session.execute(text("SET LOCAL enable_seqscan = off"))
+        plan = "\n".join(session.scalars(text(f"EXPLAIN {query}")))
+        partial = set(
+            session.scalars(text("SELECT indexrelid::regclass::text FROM pg_index WHERE indpred IS NOT NULL"))
+        )
+    used = set(re.findall(r"Index (?:Only )?Scan (?:using|on) (\S+)", plan))
+    assert len(used) >= 2
+    assert used <= partial, plan
+    assert "Seq Scan" not in plan
 
 
 def test_no_other_table_is_named(sessions: Sessions) -> None:
