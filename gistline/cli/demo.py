@@ -23,6 +23,7 @@ from gistline.cli.invocation import settings_of
 from gistline.cli.output import errors, print_json
 from gistline.cli.stack import Stack, running
 from gistline.dispatch import CelerySender
+from gistline.embedded.servers import is_owned
 from gistline.errors import EngineUnavailable, RequestRejected
 from gistline.flows.add_camera import add_camera
 from gistline.flows.close_windows import close_now
@@ -34,6 +35,8 @@ from gistline.storage.session import Sessions, close_database, open_database, tr
 LINE = "demo-line"
 MARKER = "gistline-demo"
 """File that marks a folder as a demo's, so that only such a one is emptied."""
+DATA = "data"
+"""Subfolder of the servers' data, the frames and the logs."""
 POLL_S = 0.1
 STALLED_S = 60.0
 
@@ -193,25 +196,32 @@ def _prepare(output: Path) -> None:
     """Make the output folder; an earlier demo's is emptied, anybody else's is left alone.
 
     Raises:
-        RequestRejected: the folder holds something else.
+        RequestRejected: the folder holds something else, or its demo still runs.
 
     """
     marker = output / MARKER
     if output.exists() and any(output.iterdir()):
         if not marker.exists():
             raise RequestRejected(f"{output} holds files that are no demo's.", cure="Name another --output.")
+        if is_owned(output / DATA):
+            raise RequestRejected(f"A demo still runs in {output}.", cure="Stop it, or name another --output.")
         shutil.rmtree(output)
     output.mkdir(parents=True, exist_ok=True)
     marker.write_text("Made by 'gistline demo', which empties this folder when it runs again.\n")
 
 
 def _settings(settings: Settings, output: Path) -> Settings:
-    """The user's settings, on embedded servers, a free port and one long window that the demo closes itself."""
+    """The user's settings, on embedded servers, a free port and one long window that the demo closes itself.
+
+    Its heartbeat would hold the plant's gates open, and its metrics would be taken for the plant's.
+    """
     return settings.model_copy(
         update={
-            "data_dir": output.absolute() / "data",
+            "data_dir": output.absolute() / DATA,
             "database": settings.database.model_copy(update={"url": SecretStr("")}),
             "redis": settings.redis.model_copy(update={"url": SecretStr("")}),
+            "mqtt": settings.mqtt.model_copy(update={"url": SecretStr("")}),
+            "metrics": settings.metrics.model_copy(update={"port": 0}),
             "frames": settings.frames.model_copy(update={"store_url": "", "keep": Keep.FINDINGS}),
             "api": settings.api.model_copy(update={"host": "127.0.0.1", "port": 0}),
             "reports": settings.reports.model_copy(update={"window_minutes": 1_440}),
