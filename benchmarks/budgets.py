@@ -1,23 +1,26 @@
 """The proof of the ceiling at length: ``python -m benchmarks.budgets [--schedules 10000] [--first 0]``.
 
-Each schedule is a seeded interleaving of workers that buy, die and come back late, and of people who change budgets
-and clear up holds (``tests/support/budget_schedules.py``). Any overshoot, leaked hold or cent that the provider's
-books and the ledger do not agree on stops it with the schedule's number. ``--share`` measures what holds cost: the
-part of a cap that is left unspent when the first report is refused.
+Each schedule is a seeded interleaving of workers that buy, by calls and by batches, die and come back late, and of
+people who change budgets and clear up holds (``tests/support/budget_schedules.py``). Any overshoot, leaked hold or cent
+that the provider's books and the ledger do not agree on stops it with the schedule's number. ``--record FILE`` appends
+a line of JSON for every hundred. ``--mutants`` plants one fault at a time in the product and counts the schedules until
+it is found. ``--share`` measures what holds cost: the part of a cap that is left unspent when the first report is
+refused.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import json
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-
-from sqlalchemy import text
 
 from gistline.costs.ceiling import dearest
 from gistline.costs.pricing import price_usage, price_vector
@@ -30,12 +33,18 @@ from gistline.storage import ledger, migrate
 from gistline.storage.budget_book import BudgetKey
 from gistline.storage.budgets import Purchase, budget_states, enter
 from gistline.storage.tables import AttemptState
-from tests.support.budget_schedules import LINE, MODEL, Tally, World
+from tests.support.budget_mutants import MUTANTS
+from tests.support.budget_schedules import LINE, Tally, World
+from tests.support.proof_provider import MODEL
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 COSTS = price_usage(TokenUsage(1_500, 250), MODEL, at=NOW).usd
 """A report of the default settings: a full prompt of 4,000 tokens by the ceiling is about 1,500 by the estimate."""
 PROMISED = dearest(MODEL, input_tokens=4_000, output_tokens=700, at=NOW)
+QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""A power cut is none of the faults."""
+CHUNK = 100
+MOST_SCHEDULES = 300
 SITE = BudgetKey(BudgetScope.SITE, "", BudgetPeriod.DAY)
 
 
@@ -43,23 +52,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--schedules", type=int, default=10_000, help="how many")
     parser.add_argument("--first", type=int, default=0, help="number of the first")
+    parser.add_argument("--record", type=Path, help="file that takes a line of JSON for every hundred")
+    parser.add_argument("--mutants", action="store_true", help="plant faults that must be found instead")
     parser.add_argument("--share", action="store_true", help="measure what holds cost instead")
     given = parser.parse_args()
     with _world() as world:
         if given.share:
             measure_share(world)
+        elif given.mutants:
+            hunt(world)
         else:
-            prove(world, range(given.first, given.first + given.schedules))
+            prove(world, range(given.first, given.first + given.schedules), given.record)
 
 
-def prove(world: World, seeds: range) -> None:
+def prove(world: World, seeds: range, record: Path | None) -> None:
     """Run the schedules; any that fails raises."""
     total, began = Tally(), time.perf_counter()
-    for seed in seeds:
-        total += world.run(seed)
-        if total.schedules % 500 == 0:
-            print(f"{time.perf_counter() - began:7.0f} s  {total}", flush=True)
-    print(f"{total}\n0 overshoots, 0 leaked holds, ledger and bills equal to the last digit")
+    for first in range(seeds.start, seeds.stop, CHUNK):
+        chunk = range(first, min(first + CHUNK, seeds.stop))
+        found, since = sum((world.run(seed) for seed in chunk), Tally()), time.perf_counter()
+        total += found
+        if record is not None:
+            line = {"first": chunk.start, "last": chunk[-1], "seconds": round(since - began), **asdict(found)}
+            with record.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        print(f"{since - began:7.0f} s  {total}", flush=True)
+    print("0 overshoots, 0 leaked holds, ledger and bills equal to the last digit")
+
+
+def hunt(world: World) -> None:
+    """Print for each planted fault how many schedules it took to find it, and by what."""
+    for mutant in MUTANTS:
+        found = mutant.hunt(world, range(MOST_SCHEDULES))
+        print(f"{mutant.name:60}  {'NOT FOUND' if found is None else f'{found.schedules:4}  {found.by}'}", flush=True)
 
 
 def measure_share(world: World) -> None:
@@ -76,8 +101,7 @@ def measure_share(world: World) -> None:
 def _share(world: World, cap: Decimal, lost: int) -> tuple[int, Decimal, Decimal]:
     """Reports bought, share of the cap unspent then, and the share of it that lost outcomes hold."""
     with world.quiet.begin() as session:
-        for table in ("budget_holds", "budget_periods", "budgets", "llm_attempts"):
-            session.execute(text(f"DELETE FROM {table}"))  # noqa: S608 (our own names)
+        world.empty(session)
     flows.set_budget(world.quiet, SITE, cap)
     bought = 0
     while (attempt_id := _open(world)) is not None:
@@ -114,11 +138,13 @@ def _open(world: World) -> int | None:
 
 @contextmanager
 def _world() -> Iterator[World]:
-    """A PostgreSQL of its own; a power cut is not what is tested."""
+    """A PostgreSQL of its own."""
     with tempfile.TemporaryDirectory(prefix="gistline-budgets-") as name:
         folder = Path(name)
-        with postgres(folder / "data", folder / "log", options={"fsync": "off"}) as url:
+        with postgres(folder / "data", folder / "log", options=QUICK) as url:
             migrate.upgrade(url)
+            gc.freeze()  # a fifth of the time went into looking through what is imported
+            gc.set_threshold(50_000)
             world = World(url)
             try:
                 yield world

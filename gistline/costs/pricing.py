@@ -79,6 +79,12 @@ def _prices() -> DataSnapshot:
     return DataSnapshot(providers=data.providers, from_auto_update=False)
 
 
+@cache
+def _source_version() -> str:
+    """Of the package whose prices are loaded; asked once, since each answer reads its metadata from the disk."""
+    return version(SOURCE)
+
+
 def _find(model: str) -> ModelInfo:
     try:
         return _prices().find_provider_model(model, None, PROVIDER, None)[1]
@@ -97,7 +103,7 @@ def _calculate(usage: Usage, model: str, *, at: datetime, processing: Processing
 
 def _vector(found: PriceCalculation) -> PriceVector:
     rates = {key: _rate(value) for key, value in sorted(vars(found.model_price).items()) if value is not None}
-    return PriceVector(found.model.id, SOURCE, version(SOURCE), rates)
+    return PriceVector(found.model.id, SOURCE, _source_version(), rates)
 
 
 def _rate(value: Decimal | TieredPrices) -> str | dict[str, Any]:

@@ -66,13 +66,16 @@ def buy_answer(call: Call, tools: ReportTools) -> str:
         budgets.enter(session)
         if not windows.renew_lease(session, call.window, lease_s=tools.lease_s):
             raise LeaseLost("Another worker has this window.", window_id=call.window.window_id)
+        # Before the answer is looked for: a batch that is collected between the two is seen with its answer then, and
+        # not as one that came back without.
+        stand = _stand(session, call, tools)
         stored = ledger.paid_answer(
             session, call.window.window_id, call.name, body_sha256=call.request.sha256 if call.exact else None
         )
         if stored is not None:
             return stored
         sent = None
-        if _goes_by_batch(session, call, tools, at):
+        if _goes_by_batch(session, call, tools, at, stand):
             ledger.open_attempt(session, _attempt(session, call, tools, at, by_batch=True))
         else:
             sent = _open(session, call, tools, at)
@@ -107,7 +110,16 @@ def _open(session: Session, call: Call, tools: ReportTools, at: datetime) -> tup
     return ledger.open_attempt(session, _attempt(session, call, tools, at, by_batch=False)), call.request
 
 
-def _goes_by_batch(session: Session, call: Call, tools: ReportTools, at: datetime) -> bool:
+def _stand(session: Session, call: Call, tools: ReportTools) -> ledger.Batched | None:
+    """How a call stands with batches, None where it has nothing to do with them."""
+    if call.window.deadline_at is None or tools.batches is None:
+        return None
+    return ledger.batched(session, call.window.window_id, call.name)
+
+
+def _goes_by_batch(
+    session: Session, call: Call, tools: ReportTools, at: datetime, stand: ledger.Batched | None
+) -> bool:
     """Whether a call is to be queued for a batch; False: it is to be made now.
 
     At the deadline it is made whether its batch has ended or not: a queued attempt is taken back, one that the
@@ -118,9 +130,8 @@ def _goes_by_batch(session: Session, call: Call, tools: ReportTools, at: datetim
 
     """
     deadline = call.window.deadline_at
-    if deadline is None or tools.batches is None:
+    if deadline is None or stand is None:
         return False
-    stand = ledger.batched(session, call.window.window_id, call.name)
     if stand.attempt is not None:
         if at < deadline:
             raise _pending(call)

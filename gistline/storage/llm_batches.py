@@ -86,20 +86,24 @@ def gather(session: Session, *, gather_s: float) -> NewBatch | None:
     return NewBatch(batch.id, tuple(items))
 
 
-def taken_in(session: Session, batch_id: int, api_id: str, expires_at: datetime) -> None:
-    """The provider has the batch."""
-    _change(session, batch_id, state=BatchState.RUNNING, api_id=api_id, expires_at=expires_at, error=None)
+def taken_in(session: Session, batch_id: int, api_id: str, expires_at: datetime) -> bool:
+    """The provider has the batch; False where this says nothing new."""
+    return _learn(session, batch_id, state=BatchState.RUNNING, api_id=api_id, expires_at=expires_at, error=None)
 
 
 def lost(session: Session, batch_id: int, error: str) -> None:
-    """Nobody knows whether the provider has the batch; it is looked for."""
-    _change(session, batch_id, state=BatchState.LOST, error=error)
+    """Nobody knows whether the provider has the batch; it is looked for, unless somebody has found it by now."""
+    _learn(session, batch_id, state=BatchState.LOST, error=error)
 
 
 def turned_down(session: Session, batch_id: int, error: str, *, again_in_s: float | None) -> None:
-    """The provider does not have the batch. Its attempts are queued again, or with None given up."""
+    """The provider does not have the batch. Its attempts are queued again, or with None given up.
+
+    Nothing changes where somebody else has learned by now what became of it.
+    """
     retry_at = None if again_in_s is None else func.now() + timedelta(seconds=again_in_s)
-    _change(session, batch_id, state=BatchState.TURNED_DOWN, error=error, retry_at=retry_at)
+    if not _learn(session, batch_id, state=BatchState.TURNED_DOWN, error=error, retry_at=retry_at):
+        return
     if again_in_s is None:
         give_up(session, LlmAttempt.batch_id == batch_id, error)
         return
@@ -207,6 +211,23 @@ def collected(session: Session, batch_id: int) -> None:
 def _paused(session: Session) -> bool:
     found = session.scalar(select(LlmBatch.id).where(LlmBatch.retry_at > func.now()).limit(1))
     return found is not None
+
+
+def _learn(session: Session, batch_id: int, **values: Any) -> bool:
+    """Change a batch of which nobody knew yet what became of its submission; a late word changes nothing more.
+
+    A worker that was held up in its submission may come back when the batch has long been found and collected: to
+    call it lost again would send its attempts a second time.
+    """
+    unsure = LlmBatch.state.in_((BatchState.SUBMITTING, BatchState.LOST))
+    changed = session.execute(
+        update(LlmBatch)
+        .where(LlmBatch.id == batch_id, unsure)
+        .values(values)
+        .returning(LlmBatch.id)
+        .execution_options(synchronize_session=False)
+    )
+    return changed.one_or_none() is not None
 
 
 def _change(session: Session, batch_id: int, **values: Any) -> None:
