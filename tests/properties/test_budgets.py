@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,11 +24,12 @@ from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.errors import BudgetExhausted, NotFound
 from gistline.flows import budgets as flows
 from gistline.settings import DatabaseSettings
-from gistline.storage import budgets, ledger
+from gistline.storage import budgets, ledger, llm_batches
 from gistline.storage.budget_book import BudgetKey, Reconciliation, open_holds
 from gistline.storage.budgets import Portion, Purchase, budget_states
 from gistline.storage.session import Sessions, close_database, open_database
-from gistline.storage.tables import AttemptState, Camera, ReportWindow
+from gistline.storage.tables import AttemptState, BatchState, Camera, LlmBatch, ReportWindow
+from tests.support.budget_mutants import MUTANTS, Mutant
 from tests.support.budget_schedules import Tally, World
 
 UNITS = 10**12
@@ -41,6 +43,8 @@ KEYS = [
     for period in BudgetPeriod
 ]
 PRICE = price_vector("claude-haiku-5-5", at=datetime(2026, 11, 26, tzinfo=UTC))
+EXAMPLES = int(os.environ.get("BUDGET_EXAMPLES", "8"))
+"""Of the state machine; the long form is ``BUDGET_EXAMPLES=500``."""
 amounts = st.integers(0, 3_000).map(lambda micros: Decimal(micros) / 1_000_000)
 shares = st.dictionaries(st.sampled_from(CAMERAS), st.integers(0, 7), max_size=3)
 
@@ -229,20 +233,44 @@ def test_the_books_follow_a_model_whatever_happens(sessions: Sessions) -> None:
     run_state_machine_as_test(
         OnThisDatabase,
         settings=settings(
-            max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+            max_examples=EXAMPLES, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
         ),
     )
 
 
-def test_no_schedule_breaks_the_ceiling_or_leaks_a_hold(database_url: str) -> None:
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    made = World(database_url)
+    yield made
+    made.close()
+
+
+def test_no_schedule_breaks_the_ceiling_or_leaks_a_hold(world: World) -> None:
     """The short form of ``python -m benchmarks.budgets``."""
-    world = World(database_url)
-    try:
-        total = sum((world.run(seed) for seed in range(25)), Tally())
-    finally:
-        world.close()
-    assert total.schedules == 25
-    assert min(total.kills, total.paid, total.unknown, total.refused_by_budget) > 10
+    total = sum((world.run(seed) for seed in range(10)), Tally())
+    assert total.schedules == 10
+    assert min(total.kills, total.paid, total.unknown, total.refused_by_budget, total.paid_by_batch) > 1
+
+
+@pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if mutant.soon], ids=lambda mutant: mutant.name)
+def test_a_schedule_finds_a_planted_fault(mutant: Mutant, world: World) -> None:
+    """Of the faults that ``python -m benchmarks.budgets --mutants`` plants, those that a few schedules find."""
+    assert mutant.hunt(world, range(mutant.soon)) is not None
+
+
+def test_a_late_word_about_a_batch_changes_nothing(sessions: Sessions) -> None:
+    """A worker comes back from its submission when the batch has been found and collected."""
+    with sessions.begin() as session:
+        batch = LlmBatch(state=BatchState.SUBMITTING, requests=1, deadline_at=datetime(2026, 11, 27, tzinfo=UTC))
+        session.add(batch)
+        session.flush()
+        assert llm_batches.taken_in(session, batch.id, "batch-1", datetime(2026, 11, 27, tzinfo=UTC))
+        llm_batches.lost(session, batch.id, "time-out")
+        llm_batches.turned_down(session, batch.id, "not listed", again_in_s=0)
+        llm_batches.collected(session, batch.id)
+        assert not llm_batches.taken_in(session, batch.id, "batch-1", datetime(2026, 11, 27, tzinfo=UTC))
+        session.refresh(batch)
+        assert (batch.state, batch.api_id, batch.error) == (BatchState.COLLECTED, "batch-1", None)
 
 
 @pytest.mark.parametrize("usd", ["0", "0.000000000001", "0.00015", "1.234567890123"])
