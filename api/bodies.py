@@ -6,46 +6,87 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from fastapi import Request
 from pydantic import TypeAdapter, ValidationError
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.datastructures import Headers
 
-from api.problems import MediaTypeRefused, RequestMalformed, RequestTooLarge, RequestTooSlow, rejected
+from api.forms import Part, parts_of
+from api.problems import MediaTypeRefused, RequestTooLarge, RequestTooSlow, rejected
 from api.schemas import FrameFields
 from gistline.errors import ImageTooLarge, RequestRejected
 from gistline.flows.submit_frames import Submitted
 from gistline.settings import Settings
 
 MULTIPART = "multipart/form-data"
-MAX_META_BYTES = 1_000_000
 FIELD_HEADERS = {f"gistline-{name.replace('_', '-')}": name for name in FrameFields.model_fields}
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _META = TypeAdapter(list[FrameFields])
+_FIELDS = tuple(FrameFields.model_fields)
 
 
-async def read_images(request: Request, query: FrameFields, settings: Settings) -> list[Submitted]:
-    """Images of a request with their fields: one as a raw body, or several as multipart/form-data.
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A request as it arrived: its headers, its fields outside the body, and the body, which nobody has looked into."""
+
+    headers: Headers
+    fields: FrameFields
+    body: bytes
+
+    def images(self, max_images: int) -> list[Submitted]:
+        """Take the body apart; costs CPU time, so call it in a thread.
+
+        Raises:
+            RequestRejected: a form that is malformed, or fields that do not fit its images.
+
+        """
+        if _media_type(self.headers) != MULTIPART:
+            return [self._submitted(self.body, self.fields)]
+        parts = parts_of(self.headers["content-type"], self.body, max_files=max_images)
+        unknown = sorted({part.name[:40] for part in parts if part.name not in {"images", "meta"}})
+        if unknown:
+            raise RequestRejected(f"Parts {unknown} are unknown.", cure="Known are 'images' (files) and 'meta' (JSON).")
+        files = [part for part in parts if part.name == "images"]
+        if not all(part.is_file for part in files):
+            raise RequestRejected("A part 'images' has no filename.", cure="Send images as files.")
+        metas = _read_meta([part for part in parts if part.name == "meta"], len(files))
+        return [self._submitted(file.data, meta) for file, meta in zip(files, metas, strict=True)]
+
+    def _submitted(self, data: bytes, fields: FrameFields) -> Submitted:
+        trace = self.headers.get("traceparent", "")
+        traceparent = trace if _TRACEPARENT.fullmatch(trace) else None
+        # by attribute: model_dump would cost as much as all else that is done for a frame here
+        return Submitted(data, traceparent=traceparent, **{name: getattr(fields, name) for name in _FIELDS})
+
+
+async def receive(request: Request, query: FrameFields, settings: Settings) -> Upload:
+    """Read a request with images: one as a raw body, or several as multipart/form-data.
 
     Raises:
-        RequestRejected: fields that are wrong, given twice, or do not fit the images (its subclasses in
-            :mod:`api.problems`: too large, too slow, malformed, no image type).
+        RequestRejected: fields that are wrong, given twice, or do not go with a form (its subclasses in
+            :mod:`api.problems`: too large, too slow, no image type).
         ImageTooLarge: a raw body longer than ``frames.max_bytes``.
 
     """
     fields = _with_headers(request, query)
-    media_type = request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
+    media_type = _media_type(request.headers)
     try:
         async with asyncio.timeout(settings.api.receive_timeout_s):
             if media_type == MULTIPART:
-                return await _read_parts(request, fields, settings)
-            _require_image_type(media_type)
-            return [_submitted(request, await _read_raw(request, settings), fields)]
+                body = await _read_form(request, fields, settings)
+            else:
+                _require_image_type(media_type)
+                body = await _read_raw(request, settings)
     except TimeoutError as error:
         raise RequestTooSlow(
             f"The body did not arrive within {settings.api.receive_timeout_s} s.", cure="Send fewer or smaller images."
         ) from error
+    return Upload(request.headers, fields, body)
+
+
+def _media_type(headers: Headers) -> str:
+    return headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
 
 
 def _require_image_type(media_type: str) -> None:
@@ -77,8 +118,7 @@ def _with_headers(request: Request, query: FrameFields) -> FrameFields:
 async def _read_raw(request: Request, settings: Settings) -> bytes:
     limit = min(settings.frames.max_bytes, settings.api.max_request_bytes)
     try:
-        async with aclosing(_limited(request, limit)) as stream:
-            return b"".join([chunk async for chunk in stream])
+        return await _joined(request, limit)
     except RequestTooLarge as error:
         raise ImageTooLarge(
             f"The image has more than {limit} bytes (frames.max_bytes).",
@@ -103,87 +143,30 @@ async def _limited(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
         )
 
 
-class _Parser(MultiPartParser):
-    """Keeps files in memory, where they go anyway, and notes whether the closing boundary came."""
-
-    is_whole = False
-
-    def on_end(self) -> None:
-        """Note that nothing is missing."""
-        self.is_whole = True
-
-    def discard(self) -> None:
-        """Close every file, also one whose end never came."""
-        for file in self._files_to_close_on_error:
-            file.close()
-
-
-async def _read_parts(request: Request, fields: FrameFields, settings: Settings) -> list[Submitted]:
+async def _read_form(request: Request, fields: FrameFields, settings: Settings) -> bytes:
     if fields.model_fields_set:
         raise RequestRejected(
             "Fields in headers or the query string go with a raw body only.", cure="Put them into the part 'meta'."
         )
-    form = await _parse(request, settings)
-    try:
-        unknown = sorted({name[:40] for name in form if name not in {"images", "meta"}})
-        if unknown:
-            raise RequestRejected(f"Parts {unknown} are unknown.", cure="Known are 'images' (files) and 'meta' (JSON).")
-        files = [part for part in form.getlist("images") if isinstance(part, UploadFile)]
-        if len(files) != len(form.getlist("images")):
-            raise RequestRejected("A part 'images' has no filename.", cure="Send images as files.")
-        metas = _read_meta(form, len(files))
-        return [_submitted(request, await file.read(), meta) for file, meta in zip(files, metas, strict=True)]
-    finally:
-        await form.close()
+    return await _joined(request, settings.api.max_request_bytes)
 
 
-async def _parse(request: Request, settings: Settings) -> FormData:
-    async with aclosing(_limited(request, settings.api.max_request_bytes)) as stream:
-        parser = _Parser(
-            request.headers,
-            stream,
-            max_files=settings.api.max_images,
-            max_fields=1,
-            max_part_size=MAX_META_BYTES,
-        )
-        parser.spool_max_size = settings.api.max_request_bytes
-        try:
-            form = await parser.parse()
-        except MultiPartException as error:
-            raise _malformed(error, settings.api.max_images) from error
-    if not parser.is_whole:
-        parser.discard()
-        raise RequestMalformed("The multipart body ends before its closing boundary.", cure="Send the whole body.")
-    return form
+async def _joined(request: Request, limit: int) -> bytes:
+    async with aclosing(_limited(request, limit)) as stream:
+        return b"".join([chunk async for chunk in stream])
 
 
-def _malformed(error: MultiPartException, max_images: int) -> RequestRejected:
-    if error.message.startswith("Too many files"):
-        return RequestTooLarge(
-            f"The request holds more than {max_images} images (api.max_images).", cure="Send them in several requests."
-        )
-    return RequestMalformed(
-        f"The multipart body cannot be read: {error.message}", cure="Send files as 'images' and one field 'meta'."
-    )
-
-
-def _read_meta(form: FormData, count: int) -> Sequence[FrameFields]:
-    raw = form.get("meta")
-    if raw is None:
+def _read_meta(found: Sequence[Part], count: int) -> Sequence[FrameFields]:
+    if not found:
         return [FrameFields()] * count
-    if not isinstance(raw, str):
+    if any(part.is_file for part in found):
         raise RequestRejected("The part 'meta' is a file.", cure="Send it as a plain form field that holds JSON.")
     try:
-        found = _META.validate_json(raw)
+        metas = _META.validate_json(found[0].data)
     except ValidationError as error:
         raise rejected("meta", error) from error
-    if len(found) != count:
+    if len(metas) != count:
         raise RequestRejected(
-            f"meta describes {len(found)} images, {count} were sent.", cure="Give one object for each image, in order."
+            f"meta describes {len(metas)} images, {count} were sent.", cure="Give one object for each image, in order."
         )
-    return found
-
-
-def _submitted(request: Request, data: bytes, fields: FrameFields) -> Submitted:
-    trace = request.headers.get("traceparent", "")
-    return Submitted(data, traceparent=trace if _TRACEPARENT.fullmatch(trace) else None, **fields.model_dump())
+    return metas

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.admission import PlaceHeld
-from api.bodies import MULTIPART, read_images
+from api.bodies import MULTIPART, Upload, receive
 from api.callers import CallerOf, ReaderOf
 from api.cursors import FRAME, seen_lines
-from api.deps import CameraOf, ServicesOf
+from api.deps import CameraOf, Services, ServicesOf
 from api.findings import finding_answers
 from api.lists import FrameEntry, FrameList, FramesQuery
 from api.problems import REFUSED_UPLOADS, problems_of
@@ -52,11 +52,14 @@ async def submit(
     The fields of a raw body go into the query string or into headers (`Gistline-Frame-Key`, ...). The answer comes when
     bytes and rows are durable.
     """
-    images = await read_images(request, fields, services.settings)
-    accepted = await run_in_threadpool(
-        submit_frames,
+    upload = await receive(request, fields, services.settings)
+    return await run_in_threadpool(_accept, camera, upload, services)
+
+
+def _accept(camera: CameraIdentity, upload: Upload, services: Services) -> AcceptedFrames:
+    accepted = submit_frames(
         camera,
-        images,
+        upload.images(services.settings.api.max_images),
         sessions=services.sessions,
         store=services.store,
         dispatcher=services.dispatcher,

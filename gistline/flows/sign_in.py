@@ -41,7 +41,8 @@ def sign_in(sessions: Sessions, name: str, password: str, *, address: str, setti
     """
     name = canonical(name)
     with transaction(sessions) as session:
-        begin_attempt(session, name, address, settings)
+        _check_attempts(session, name, address, settings)
+        note_attempt(session, name, address)
         row = named(session, name)
         known = row.password_hash if row is not None else None
     # No transaction is open while this takes its tenths of a second.
@@ -61,13 +62,7 @@ def canonical(name: str) -> str:
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
-def begin_attempt(session: Session, name: str, address: str, settings: AccessSettings) -> None:
-    """Note that a password is tried from ``address``; it is struck out when it was right.
-
-    Raises:
-        TooManyRequests: too many were wrong lately, under this name or from this address.
-
-    """
+def _check_attempts(session: Session, name: str, address: str, settings: AccessSettings) -> None:
     prune_attempts(session, window_min=settings.lockout_min)
     failed = count_attempts(session, name, address, window_min=settings.lockout_min)
     most = settings.attempts_anywhere
@@ -76,7 +71,6 @@ def begin_attempt(session: Session, name: str, address: str, settings: AccessSet
         raise TooManyRequests(
             "Too many sign-ins failed.", cure=f"Try again in {ceil(wait_s / 60)} minutes.", retry_after_s=wait_s
         )
-    note_attempt(session, name, address)
 
 
 def _let_in(session: Session, row: PersonRow, password: str, *, address: str, settings: AccessSettings) -> SignedIn:

@@ -57,10 +57,7 @@ class GateTeller:
         self._waiting: deque[GateDecision] = deque()
         self._closed = False
         self._note_due = 0.0
-        self._thread = self._new_thread()
-
-    def _new_thread(self) -> Thread:
-        return Thread(target=self._run, name="gates", daemon=True)
+        self._thread = Thread(target=self._run, name="gates", daemon=True)
 
     def open(self) -> None:
         """Begin."""
@@ -72,10 +69,6 @@ class GateTeller:
         decision = decision_of(outcome, measure, self._settings)
         with self._wake:
             self._waiting.append(decision)
-            if not (self._closed or self._thread.is_alive()):
-                # What ended it is in the log, and what it held is left to its deadline; the frames after that are not.
-                self._thread = self._new_thread()
-                self._thread.start()
             self._wake.notify()
 
     def close(self, flush_s: float = 2.0) -> None:

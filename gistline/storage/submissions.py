@@ -2,43 +2,62 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import (
-    ARRAY,
-    CTE,
-    BigInteger,
-    ColumnElement,
-    DateTime,
-    Double,
-    Integer,
-    Label,
-    TableValuedAlias,
-    Text,
-    Uuid,
-    any_,
-    bindparam,
-    func,
-    literal,
-    select,
-    text,
-    true,
-)
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ARRAY, Text, TextClause, Uuid, any_, bindparam, select, text
 from sqlalchemy.orm import Session
 
 from gistline.domain import FrameState
-from gistline.storage.arrays import unnested
 from gistline.storage.moments import ids_at, moment_of
-from gistline.storage.tables import Camera, FrameKey, FrameRow, SubmissionRow
+from gistline.storage.tables import FrameKey, FrameRow
 
 BYTES_LOCK = 7161
 """First number of the advisory locks on frame bytes; the second is the start of the digest."""
 BUCKET_DIGITS = 3
+
+
+_HOLD = "SELECT now(), count({function}(:lock, bucket)) FROM unnest(CAST(:buckets AS int[])) AS bucket"
+_SHARED: Final = text(_HOLD.format(function="pg_advisory_xact_lock_shared"))
+_ALONE: Final = text(_HOLD.format(function="pg_advisory_xact_lock"))
+
+_INSERT: Final = text("""
+    WITH new AS (
+        SELECT * FROM json_to_recordset(CAST(:frames AS json)) AS new(
+            id uuid, line text, part_number text, idempotency_key text, sha256 text, media_type text,
+            byte_count bigint, width integer, height integer, captured_at timestamptz, traceparent text,
+            deadline_s integer, place integer)
+    ), camera AS (
+        SELECT id, priority,
+            (SELECT max(queue_at) FROM frames WHERE camera_id = :camera_id AND state = 'pending') AS last_place
+        FROM cameras WHERE id = :camera_id
+    ), named AS (
+        INSERT INTO frame_keys (camera_id, frame_key, frame_id)
+        SELECT CAST(:camera_id AS bigint), idempotency_key, id FROM new
+        ON CONFLICT DO NOTHING RETURNING frame_id
+    ), inserted AS (
+        INSERT INTO frames (id, camera_id, line, part_number, idempotency_key, sha256, media_type, byte_count, width,
+            height, traceparent, captured_at, priority, queue_at, sent_at, expires_at)
+        SELECT new.id, camera.id, line, part_number, idempotency_key, sha256, media_type, byte_count, width,
+            height, traceparent, coalesce(captured_at, now()), priority,
+            greatest(now(), last_place) + make_interval(secs => place / CAST(:rate AS float8)), now(),
+            now() + make_interval(secs => nullif(deadline_s, 0))
+        FROM new CROSS JOIN camera JOIN named ON named.frame_id = new.id
+        RETURNING id
+    ), counted AS (
+        INSERT INTO submissions (id, camera_id, frames)
+        SELECT :beside, :camera_id, count(*) FROM inserted HAVING count(*) > 0
+    )
+    SELECT id FROM inserted
+""").columns(id=Uuid())
+"""Text, and not put together of expressions for every request: that took longer than the rest of the request's SQL.
+
+Names are taken first (``named``); only frames whose name was free are inserted, and the submission counts those.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +78,9 @@ class NewFrame:
     traceparent: str | None
     deadline_s: int = 0
     """Seconds after which the frame expires unless it was inspected; 0 never."""
+
+
+_GIVEN: Final = tuple(one.name for one in fields(NewFrame) if one.name != "camera_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +104,7 @@ def hold_bytes(session: Session, digests: Iterable[str]) -> datetime:
         When the transaction began, by the database's clock: the moment that the ids of its frames shall carry.
 
     """
-    return _lock(session, "pg_advisory_xact_lock_shared", digests)
+    return _lock(session, _SHARED, digests)
 
 
 def hold_bytes_alone(session: Session, digests: Iterable[str]) -> None:
@@ -90,7 +112,7 @@ def hold_bytes_alone(session: Session, digests: Iterable[str]) -> None:
 
     Call it first in a transaction, then look for rows that still need the bytes, then remove them, then commit.
     """
-    _lock(session, "pg_advisory_xact_lock", digests)
+    _lock(session, _ALONE, digests)
 
 
 def find_known(session: Session, camera_id: int, keys: Collection[str]) -> dict[str, KnownFrame]:
@@ -115,61 +137,23 @@ def insert_frames(session: Session, frames: Sequence[NewFrame], *, fair_rate: fl
     """
     if not frames:
         return set()
-    # in the order of their keys, so that two requests with the same keys cannot wait for each other in a circle
-    new = _columns(sorted(frames, key=lambda frame: frame.idempotency_key), order=[one.id for one in frames])
-    place = func.make_interval(0, 0, 0, 0, 0, 0, new.c.place / literal(fair_rate, Double()))
-    camera = (
-        select(Camera.priority, _last_place(frames[0].camera_id)).where(Camera.id == frames[0].camera_id).subquery()
-    )
-    fixed: dict[str, ColumnElement[Any]] = {
-        "camera_id": literal(frames[0].camera_id, BigInteger()),
-        "captured_at": func.coalesce(new.c.captured, func.now()),
-        "priority": camera.c.priority,
-        "queue_at": func.greatest(func.now(), camera.c.last_place) + place,
-        "sent_at": func.now(),
-        "expires_at": func.now() + func.make_interval(0, 0, 0, 0, 0, 0, func.nullif(new.c.deadline_s, 0)),
-    }
-    given = [column for column in new.c if column.key not in {"captured", "place", "deadline_s"}]
-    named = _name(new, fixed["camera_id"])
-    unseen = new.join(camera, true()).join(named, named.c.frame_id == new.c.id)
-    rows = select(*given, *fixed.values()).select_from(unseen)
-    into = insert(FrameRow).add_cte(named).from_select([column.key for column in given] + list(fixed), rows)
-    inserted = set(session.scalars(into.returning(FrameRow.id)))
-    if inserted:
-        [beside] = ids_at(moment_of(frames[0].id), 1)
-        counted = {"id": beside, "camera_id": frames[0].camera_id, "frames": len(inserted)}
-        session.execute(insert(SubmissionRow).values(counted))
-    return inserted
+    [beside] = ids_at(moment_of(frames[0].id), 1)
+    bound = {"camera_id": frames[0].camera_id, "rate": fair_rate, "beside": beside, "frames": _rows(frames)}
+    return set(session.scalars(_INSERT, bound))
 
 
-def _name(new: TableValuedAlias, camera_id: ColumnElement[int]) -> CTE:
-    """Take the names that are still free."""
-    rows = select(camera_id, new.c.idempotency_key, new.c.id).select_from(new)
-    taken = insert(FrameKey).from_select(["camera_id", "frame_key", "frame_id"], rows)
-    return taken.on_conflict_do_nothing().returning(FrameKey.frame_id).cte("named")
+def _rows(frames: Sequence[NewFrame]) -> str:
+    """The frames as JSON: an array for each column would be put together element by element, in Python.
 
-
-def _last_place(camera_id: int) -> Label[datetime]:
-    """Place of the camera's last frame that still waits."""
-    waiting = FrameRow.camera_id == camera_id, text("frames.state = 'pending'")
-    return select(func.max(FrameRow.queue_at)).where(*waiting).scalar_subquery().label("last_place")
-
-
-def _columns(frames: Sequence[NewFrame], *, order: Sequence[UUID]) -> TableValuedAlias:
-    place = {one: number for number, one in enumerate(order, start=1)}
-    texts = ("line", "part_number", "idempotency_key", "sha256", "media_type", "traceparent")
-    numbers = ("byte_count", "width", "height", "deadline_s")
-    return unnested(
-        id=(Uuid(), [one.id for one in frames]),
-        captured=(DateTime(timezone=True), [one.captured_at for one in frames]),
-        place=(Integer(), [place[one.id] for one in frames]),
-        **{name: (Text(), [getattr(one, name) for one in frames]) for name in texts},
-        **{name: (BigInteger(), [getattr(one, name) for one in frames]) for name in numbers},
+    In the order of their keys, so that two requests with the same keys cannot wait for each other in a circle.
+    """
+    placed = sorted(enumerate(frames, start=1), key=lambda one: one[1].idempotency_key)
+    return json.dumps(
+        [{name: getattr(one, name) for name in _GIVEN} | {"place": place} for place, one in placed], default=str
     )
 
 
-def _lock(session: Session, function: str, digests: Iterable[str]) -> datetime:
+def _lock(session: Session, statement: TextClause, digests: Iterable[str]) -> datetime:
     buckets = sorted({int(digest[:BUCKET_DIGITS], 16) for digest in digests})
-    bucket = func.unnest(bindparam("buckets", buckets, type_=ARRAY(Integer))).column_valued("bucket")
-    held = func.count(getattr(func, function)(BYTES_LOCK, bucket))
-    return session.execute(select(func.now(), held)).one()[0]
+    moment: datetime = session.execute(statement, {"lock": BYTES_LOCK, "buckets": buckets}).one()[0]
+    return moment
