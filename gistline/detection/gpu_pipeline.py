@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Final, NamedTuple, Protocol
@@ -26,7 +26,7 @@ from gistline.detection.gpu_buffers import GpuSession, Stream
 from gistline.detection.gpu_slots import Slot
 from gistline.detection.layouts import Layout
 from gistline.detection.preprocess import Geometry
-from gistline.errors import EngineUnavailable, GistlineError
+from gistline.errors import EngineUnavailable
 
 SLOTS: Final = 2
 STAGING_BYTES: Final = 256 * 2**20
@@ -179,17 +179,13 @@ class Pipeline:
             return self._finish(running)
 
     def _launch(self, slot: Slot, images: Sequence[Image], min_confidence: float) -> _Running:
-        try:
-            with self._session.current():
-                geometries = slot.load(images, self._network.input_size, self._upload)
-                places = Filter(self._raw.address, self._found.address, slot.header, slot.packed)
-                with self._order:
-                    self._enqueue(slot, len(images))
-                    self._kernels.select(places, batch=len(images), min_confidence=min_confidence, stream=self._compute)
-                    slot.fetch(len(images), self._compute)
-        except (GistlineError, ValueError):
-            self._abandon(slot)
-            raise
+        with self._kept_whole(slot), self._session.current():
+            geometries = slot.load(images, self._network.input_size, self._upload)
+            places = Filter(self._raw.address, self._found.address, slot.header, slot.packed)
+            with self._order:
+                self._enqueue(slot, len(images))
+                self._kernels.select(places, batch=len(images), min_confidence=min_confidence, stream=self._compute)
+                slot.fetch(len(images), self._compute)
         return _Running(slot, geometries)
 
     def _enqueue(self, slot: Slot, count: int) -> None:
@@ -208,13 +204,10 @@ class Pipeline:
     def _finish(self, running: deque[_Running]) -> tuple[Slot, list[Candidates]]:
         """Wait for the oldest batch; its slot comes back unless something failed, its results are copies."""
         slot, geometries = running.popleft()
-        try:
+        with self._kept_whole(slot):
             with self._session.current():
                 header, packed = slot.read(len(geometries))
             return slot, unpack(header, packed, geometries, self._network.layout)
-        except GistlineError:
-            self._abandon(slot)
-            raise
 
     def _infer(self, images: list[Image]) -> NDArray[np.float32]:
         slot = self._idle.get()
@@ -229,8 +222,18 @@ class Pipeline:
         finally:
             self._abandon(slot)
 
+    @contextmanager
+    def _kept_whole(self, slot: Slot) -> Iterator[None]:
+        """Give the slot back if the block fails, whatever it was: a call that found none would wait for ever."""
+        with ExitStack() as undo:
+            undo.callback(self._abandon, slot)
+            yield
+            undo.pop_all()
+
     def _abandon(self, slot: Slot) -> None:
         """Put a slot back once nothing that was queued for it is left; on a GPU that failed, nothing is."""
-        with suppress(EngineUnavailable), self._session.current():
-            slot.settle()
-        self._idle.put(slot)
+        try:
+            with suppress(EngineUnavailable), self._session.current():
+                slot.settle()
+        finally:
+            self._idle.put(slot)

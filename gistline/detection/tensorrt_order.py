@@ -141,7 +141,13 @@ class Order:
 
     def _deserialise(self, content: bytes) -> Any | None:
         self.bench.book.clear()
-        runtime = self.bench.trt.Runtime(make_logger(self.bench.trt, self.bench.book))
+        try:
+            runtime = self.bench.trt.Runtime(make_logger(self.bench.trt, self.bench.book))
+        except (TypeError, RuntimeError) as error:
+            raise EngineUnavailable(
+                f"TensorRT {self.bench.features.version} makes no runtime here: {self.bench.book.last}",
+                cure="See 'gistline doctor'.",
+            ) from error
         return runtime.deserialize_cuda_engine(content)
 
     def _typing(self) -> Typing:

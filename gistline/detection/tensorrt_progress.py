@@ -40,16 +40,16 @@ class PhaseTree:
         """A phase is over, whether all its steps came or not."""
         phase = self._phases.get(name)
         if phase is not None:
-            self._change(name, lambda: setattr(phase, "done", phase.steps))
-            if phase.parent is not None:
-                self._phases.pop(name, None)
+            self._change(name, lambda: setattr(phase, "done", phase.steps), over=phase.parent is not None)
 
-    def _change(self, name: str, change: Callable[[], None]) -> None:
+    def _change(self, name: str, change: Callable[[], None], *, over: bool = False) -> None:
         with self._lock:
             change()
             # A phase may turn out longer than it was said to be; the bar waits then.
             self._share = max(self._share, self._overall())
             share = self._share
+            if over:
+                self._phases.pop(name, None)
         self._tell(share, name)
 
     def _overall(self) -> float:

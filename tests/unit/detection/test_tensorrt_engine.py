@@ -91,6 +91,20 @@ def test_an_engine_that_cannot_start_gives_everything_back(
     assert (driver.used, driver.pinned, driver.contexts, driver.stack) == (0, 0, 0, [])
 
 
+def test_a_runtime_that_cannot_be_made_is_said_and_gives_everything_back(
+    driver: TwinDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, twin := TwinTensorRt("11.4.0.106"), driver)
+
+    def refuse(_logger: object) -> object:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(twin, "Runtime", refuse)
+    with pytest.raises(EngineUnavailable, match="makes no runtime here"):
+        TensorRtEngine(QUANTISED, TensorRtSettings(cache_dir=tmp_path))
+    assert (driver.used, driver.contexts, driver.stack) == (0, 0, [])
+
+
 def test_a_worker_may_be_forbidden_to_build(
     driver: TwinDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 from gistline.detection.tensorrt_progress import PhaseTree
 
 
@@ -40,3 +43,23 @@ def test_phases_of_no_steps_and_unknown_ones_do_no_harm() -> None:
     tree.finish("never begun")
     tree.finish("empty")
     assert told == [0.0, 1.0]
+
+
+def test_phases_end_in_one_thread_while_others_go_on() -> None:
+    tree = PhaseTree(lambda *_: None)
+    tree.start("outer", None, 4)
+
+    def work(worker: int) -> None:
+        for number in range(2_000):
+            name = f"{worker}-{number}"
+            tree.start(name, "outer", 2)
+            tree.step(name, 0)
+            tree.finish(name)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(4)))
+    finally:
+        sys.setswitchinterval(before)
