@@ -41,6 +41,8 @@ KEY_VARIABLE: Final = "GISTLINE_CAMERA_KEY"
 FRAMES_A_REQUEST: Final = 16
 NOT_OURS: Final = "Is this the address of a Gistline API?"
 LONGEST_STEP_S: Final = 30.0
+LONGEST_ASKED_S: Final = 600
+"""A proxy may ask for any pause; a camera that kept to a day of it would be lost for a day."""
 """The pauses after unanswered requests double from a second up to this."""
 UNANSWERED: Final = frozenset({408, 500, 502, 503, 504})
 """Statuses that may be another one later; repeating is safe, since frames have keys."""
@@ -240,7 +242,7 @@ def _refusal(answer: httpx2.Response, said: Mapping[str, Any] | None) -> Gistlin
     message = str(said["detail"]) if said and ours else f"{answer.url} answered {status}."
     cure = str(said["cure"]) if said and ours else NOT_OURS
     pause = answer.headers.get("retry-after", "")
-    asked = int(pause) if pause.isdecimal() else None
+    asked = min(LONGEST_ASKED_S, int(pause)) if pause.isdecimal() and len(pause) < 10 else None
     if status in (429, 507):
         return (FleetBusy if status == 429 else StorageFull)(message, cure=cure, retry_after_s=asked or 1)
     if status in UNANSWERED:

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 RETRYABLE = frozenset({408, 409, 429})
 """Client errors that may pass when sent again; every 5xx may."""
 
+LONGEST_ASKED_S = 3600.0
+"""Longest wait that an answer may ask for."""
+
 NOT_BILLED = frozenset({503, 529})
 """Server errors that say that the request was never taken on; other 5xx may hide a finished, billed answer."""
 
@@ -194,7 +197,7 @@ def _status_failure(error: anthropic.APIStatusError) -> WriterFailed:
 def _seconds(header: str | None) -> float | None:
     """``retry-after`` as seconds; a date or nonsense counts as absent, and our own back-off applies."""
     try:
-        return max(0.0, float(header)) if header else None
+        return min(LONGEST_ASKED_S, max(0.0, float(header))) if header else None
     except ValueError:
         return None
 

@@ -136,7 +136,10 @@ def test_an_error_is_booked_once_and_raised_without_a_retry_of_the_sdk(
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("0.5", 0.5), ("Mon, 23 Nov 2026 08:00:00 GMT", None)])
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("0.5", 0.5), ("inf", 3600.0), ("nan", 0.0), ("Mon, 23 Nov 2026 08:00:00 GMT", None)],
+)
 def test_the_wait_that_the_api_asks_for_is_handed_on(
     header: str,
     seconds: float | None,

@@ -22,7 +22,7 @@ from gistline.capture.video import LiveStream, VideoFile
 from gistline.cli.camera import ONE_TRY
 from gistline.cli.main import run
 from gistline.client import CameraClient, Shot, Unanswered, read_key
-from gistline.errors import Conflict, FleetBusy, NotAuthenticated, RequestRejected, SettingsError
+from gistline.errors import Conflict, FleetBusy, NotAuthenticated, NotFound, RequestRejected, SettingsError
 from gistline.settings import ApiSettings, PressureSettings
 from gistline.storage.session import transaction
 from tests.integration.test_pressure import drained, end_all
@@ -30,6 +30,7 @@ from tests.support import images
 from tests.support.api import RunningApi, serving, settings_for
 from tests.support.capture import agent_process, answering, streamed, write_video
 from tests.support.processes import ROOT, wait_until
+from tests.support.receivers import own_hook
 from tests.support.rtsp import rtsp_camera
 
 
@@ -311,6 +312,18 @@ def test_the_client_is_patient_and_not_for_ever() -> None:
     assert len(pauses) == len(told) == 3
     assert all(low <= pause <= 2 * low for pause, low in zip(pauses, (0.5, 1, 2), strict=True))
     assert "gl_key" not in repr(told) + repr(client)
+
+
+@pytest.mark.parametrize("asked", ["86400", "9" * 18, "9" * 5_000])
+def test_no_proxy_stops_a_camera_for_a_day(asked: str) -> None:
+    pauses: list[float] = []
+    with own_hook() as hook:
+        hook.answers, hook.headers = [503], {"Retry-After": asked}
+        client = CameraClient(hook.url.partition("/alarms")[0], "gl_key", wait=pauses.append)
+        with client, pytest.raises(NotFound, match="answered 200"):
+            client.submit([Shot(b"x")])
+    assert len(pauses) == 1
+    assert pauses[0] <= 600
 
 
 def test_the_client_gives_up_being_put_off(database_url: str, tmp_path: Path) -> None:
