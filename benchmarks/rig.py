@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks import watched as watching
 from benchmarks.simulated_worker import environment
 from gistline.cli.stack import Stack, programs, wait_until_ready
 from gistline.embedded.processes import Program, termination_raises
@@ -112,11 +113,18 @@ class Crew:
 
 @contextmanager
 def crew(
-    rig: Rig, speed: Speed | None, *, detect: int, findings: float = 0.5, kinds: Sequence[str] = ("detect",)
+    rig: Rig,
+    speed: Speed | None,
+    *,
+    detect: int,
+    findings: float = 0.5,
+    kinds: Sequence[str] = ("detect",),
+    notes: Path | None = None,
 ) -> Iterator[Crew]:
     """Run ``detect`` workers and, where ``kinds`` names them, ``api``, ``report`` and ``beat``.
 
-    The engines are simulated; without a ``speed`` they are the real ones that the settings name.
+    The engines are simulated; without a ``speed`` they are the real ones that the settings name. With a folder for
+    ``notes``, API and detect workers note there when frames pass their stages (:mod:`benchmarks.watched`).
 
     Yields when all of them are ready.
     """
@@ -124,12 +132,17 @@ def crew(
         "SIMULATED_LOG_LEVEL": "warning",
         "PYTHONPATH": str(ROOT),
     }
+    watched = simulated | {watching.FOLDER: str(notes)}
     made: list[str] = []
     with Supervisor(on_event=made.append) as supervisor:
         for program in programs(rig.settings, detect):
             kind = program.name.split("-")[0]
             if kind in kinds:
-                supervisor.start(_simulated(program, simulated) if kind == "detect" and speed else program)
+                if notes and kind in {"detect", "api"}:
+                    program = _instead(program, (watching.MODULE, kind), watched)
+                elif kind == "detect" and speed:
+                    program = _instead(program, ("benchmarks.simulated_worker",), simulated)
+                supervisor.start(program)
         stack = Stack(rig.settings, supervisor, f"http://127.0.0.1:{rig.settings.api.port}")
         if "api" in kinds:
             wait_until_ready(stack, lambda _: None)
@@ -138,8 +151,9 @@ def crew(
         yield Crew(supervisor, made)
 
 
-def _simulated(program: Program, variables: dict[str, str]) -> Program:
-    argv = (sys.executable, "-m", "benchmarks.simulated_worker")
+def _instead(program: Program, module: Sequence[str], variables: dict[str, str]) -> Program:
+    """The program as another module runs it."""
+    argv = (sys.executable, "-m", *module)
     return replace(program, argv=argv, env=dict(program.env or {}) | variables, cwd=ROOT)
 
 

@@ -10,25 +10,25 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Uuid, bindparam, delete, exists, select
+from sqlalchemy import delete, exists, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from gistline.domain_acting import FRAME_KINDS, EndedFrame
-from gistline.storage.arrays import among
+from gistline.storage.arrays import IDS, among, given_ids
 from gistline.storage.tables import AlarmInboxRow, AlarmRuleRow, Camera, FindingRow, FrameRow, VerdictRow
 
 ROUND: Final = 64
 """Transactions whose frames are judged in one round."""
+RULES_LOOK: Final = exists().where(AlarmRuleRow.enabled, AlarmRuleRow.kind.in_(sorted(FRAME_KINDS)))
+TELL_RULES: Final = insert(AlarmInboxRow).from_select(["frame_ids"], select(IDS).where(RULES_LOOK))
 
 
 def tell_rules(session: Session, frame_ids: Sequence[UUID]) -> None:
     """Let the rules see these frames after the commit; costs nothing to speak of where no rule looks at frames."""
     if not frame_ids:
         return
-    looks = exists().where(AlarmRuleRow.enabled, AlarmRuleRow.kind.in_(sorted(FRAME_KINDS)))
-    ids = bindparam("frame_ids", list(frame_ids), type_=ARRAY(Uuid()))
-    session.execute(insert(AlarmInboxRow).from_select(["frame_ids"], select(ids).where(looks)))
+    session.connection().execute(TELL_RULES, given_ids(frame_ids))
 
 
 def take_ended(session: Session) -> tuple[list[EndedFrame], bool]:

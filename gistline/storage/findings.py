@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final, cast
 from uuid import UUID
 
-from sqlalchemy import Double, Integer, String, Uuid, insert, literal, select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy import Double, Insert, Integer, String, Table, Uuid, bindparam, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from gistline.domain import Detection, Verdict
-from gistline.storage.arrays import unnested
+from gistline.storage.arrays import given, unnest_given
 from gistline.storage.tables import FindingRow, VerdictRow
 
 
@@ -49,23 +50,18 @@ def save_findings(session: Session, findings: Sequence[NewFinding], measure: Mea
     if not findings:
         return
     seen = [one.detection for one in findings]
-    new = unnested(
-        frame_id=(Uuid(), [one.frame_id for one in findings]),
-        label=(String(), [one.label for one in seen]),
-        confidence=(Double(), [one.confidence for one in seen]),
-        x=(Double(), [one.box.x for one in seen]),
-        y=(Double(), [one.box.y for one in seen]),
-        w=(Double(), [one.box.w for one in seen]),
-        h=(Double(), [one.box.h for one in seen]),
-        severity=(Integer(), [one.severity for one in findings]),
+    new = given(
+        frame_id=[one.frame_id for one in findings],
+        label=[one.label for one in seen],
+        confidence=[one.confidence for one in seen],
+        x=[one.box.x for one in seen],
+        y=[one.box.y for one in seen],
+        w=[one.box.w for one in seen],
+        h=[one.box.h for one in seen],
+        severity=[one.severity for one in findings],
     )
-    same = {
-        "engine_id": literal(measure.engine_id, Integer()),
-        "passport_id": literal(measure.passport_id, Uuid()),
-        "min_confidence": literal(measure.min_confidence, Double()),
-    }
-    rows = postgres_insert(FindingRow).from_select([*new.c.keys(), *same], select(*new.c, *same.values()))
-    session.connection().execute(rows.on_conflict_do_nothing())
+    same = {f"the_{name}": getattr(measure, name) for name in ("engine_id", "passport_id", "min_confidence")}
+    session.connection().execute(SAVE_FINDINGS, new | same)
 
 
 def save_verdicts(session: Session, verdicts: Sequence[NewVerdict], measure: Measure) -> None:
@@ -75,14 +71,33 @@ def save_verdicts(session: Session, verdicts: Sequence[NewVerdict], measure: Mea
         sqlalchemy.exc.IntegrityError: a frame has one already.
 
     """
-    new = unnested(
-        frame_id=(Uuid(), [one.frame_id for one in verdicts]),
-        engine_id=(Integer(), [measure.engine_id if one.looked else None for one in verdicts]),
-        passport_id=(Uuid(), [measure.passport_id if one.looked else None for one in verdicts]),
-        kind=(VerdictRow.__table__.c.kind.type, [one.verdict.kind for one in verdicts]),
-        reason=(String(), [one.verdict.reason for one in verdicts]),
+    new = given(
+        frame_id=[one.frame_id for one in verdicts],
+        engine_id=[measure.engine_id if one.looked else None for one in verdicts],
+        passport_id=[measure.passport_id if one.looked else None for one in verdicts],
+        kind=[one.verdict.kind for one in verdicts],
+        reason=[one.verdict.reason for one in verdicts],
     )
-    rows = insert(VerdictRow).from_select(
-        [*new.c.keys(), "ng_confidence"], select(*new.c, literal(measure.ng_confidence, Double()))
+    session.connection().execute(SAVE_VERDICTS, new | {"the_ng_confidence": measure.ng_confidence})
+
+
+def _saving_findings() -> Insert:
+    numbers = dict.fromkeys(("confidence", "x", "y", "w", "h"), Double())
+    new = unnest_given(frame_id=Uuid(), label=String(), **numbers, severity=Integer())
+    kinds = {"engine_id": Integer(), "passport_id": Uuid(), "min_confidence": Double()}
+    same = {name: bindparam(f"the_{name}", type_=kind) for name, kind in kinds.items()}
+    rows = select(*new.c, *same.values())
+    return insert(cast("Table", FindingRow.__table__)).from_select([*new.c.keys(), *same], rows).on_conflict_do_nothing()
+
+
+def _saving_verdicts() -> Insert:
+    verdicts = cast("Table", VerdictRow.__table__)
+    new = unnest_given(
+        frame_id=Uuid(), engine_id=Integer(), passport_id=Uuid(), kind=verdicts.c.kind.type, reason=String()
     )
-    session.connection().execute(rows)
+    names = [*new.c.keys(), "ng_confidence"]
+    return insert(verdicts).from_select(names, select(*new.c, bindparam("the_ng_confidence", type_=Double())))
+
+
+SAVE_FINDINGS: Final = _saving_findings()
+SAVE_VERDICTS: Final = _saving_verdicts()

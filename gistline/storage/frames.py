@@ -6,34 +6,39 @@ state keeps it, so a worker that outlived its lease does no harm.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Any, Final, Self, cast
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
+    Double,
     Integer,
     String,
+    Table,
     TextClause,
     Update,
     Uuid,
+    bindparam,
     func,
     literal,
     select,
     text,
+    true,
     update,
 )
 from sqlalchemy.orm import Session
-from sqlalchemy.sql import Select
 
 from gistline.domain import DeadLetterKind, Detection, FrameState, Verdict, VerdictKind
 from gistline.storage.alarm_inbox import tell_rules
-from gistline.storage.arrays import among, unnested, within
+from gistline.storage.arrays import among, among_given, given, given_ids, unnest_given
 from gistline.storage.dead_letters import NewLetter, write_letters
 from gistline.storage.findings import Measure, NewFinding, NewVerdict, save_findings, save_verdicts
 from gistline.storage.tables import FrameRow
 
+FRAMES: Final = cast("Table", FrameRow.__table__)
 # Written out, not bound: the planner must see the text of the partial indexes' conditions.
 PENDING: Final = text("frames.state = 'pending'")
 RUNNING: Final = text("frames.state = 'running'")
@@ -66,9 +71,6 @@ class ClaimedFrame:
     camera_id: int
     queue_at: datetime
     traceparent: str | None = None
-
-
-CLAIMED: Final = tuple(getattr(FrameRow, field.name) for field in fields(ClaimedFrame))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +122,20 @@ def claim_fresh(session: Session, lease: Lease, *, limit: int, ids: Sequence[UUI
     """Claim pending frames that were never tried: those of ``ids`` first, the rest in queue order."""
     claimed: list[ClaimedFrame] = []
     if ids:
-        claimed = _claim(session, _pickable(FRESH).where(among(FrameRow.id, ids)).limit(limit), lease)
+        claimed = _claim(session, CLAIM_NAMED, lease, limit=limit, ids=ids)
     if len(claimed) < limit:
-        claimed += _claim(session, _pickable(FRESH).limit(limit - len(claimed)), lease)
+        claimed += _claim(session, CLAIM_FRESH, lease, limit=limit - len(claimed))
     return claimed
 
 
 def claim_suspect(session: Session, lease: Lease) -> list[ClaimedFrame]:
     """Claim one frame that was tried before: it runs alone, because it may be what brought its batch down."""
-    return _claim(session, _pickable(SUSPECT).limit(1), lease)
+    return _claim(session, CLAIM_SUSPECT, lease, limit=1)
 
 
 def suspect_is_due(session: Session) -> bool:
     """Whether :func:`claim_suspect` would find one."""
-    found = select(literal(1)).select_from(FrameRow).where(PENDING, SUSPECT, DUE).limit(1)
-    return session.execute(found).first() is not None
+    return session.connection().execute(SUSPECT_IS_DUE).first() is not None
 
 
 def finish(session: Session, outcomes: Iterable[Outcome], *, token: UUID | None, measure: Measure) -> set[UUID]:
@@ -189,25 +190,12 @@ def retry_or_fail(
     return finish(session, ends, token=token, measure=measure)
 
 
-def _pickable(condition: TextClause) -> Select[UUID]:
-    return select(FrameRow.id).where(PENDING, condition, DUE).order_by(*QUEUE_ORDER).with_for_update(skip_locked=True)
-
-
-def _claim(session: Session, picked: Select[UUID], lease: Lease) -> list[ClaimedFrame]:
-    rows = picked.cte("picked")
-    claim = (
-        update(FrameRow)
-        .where(FrameRow.id == rows.c.id)
-        .values(
-            state=FrameState.RUNNING,
-            attempts=FrameRow.attempts + 1,
-            token=lease.token,
-            lease_until=func.now() + timedelta(seconds=lease.seconds),
-        )
-        .returning(*CLAIMED)
-        .execution_options(synchronize_session=False)
-    )
-    claimed = [ClaimedFrame(*row) for row in session.execute(claim)]
+def _claim(
+    session: Session, statement: Update, lease: Lease, *, limit: int, ids: Sequence[UUID] = ()
+) -> list[ClaimedFrame]:
+    named = given_ids(ids) if ids else {}
+    about = {"most": limit, "lease_token": lease.token, "lease_s": lease.seconds} | named
+    claimed = [ClaimedFrame(*row) for row in session.connection().execute(statement, about)]
     return sorted(claimed, key=lambda frame: (frame.priority, frame.queue_at, frame.id))
 
 
@@ -227,31 +215,56 @@ def _put_off(session: Session, ids: Sequence[UUID], trouble: Trouble) -> None:
     session.execute(again)
 
 
-def _lock_open(session: Session, ids: Iterable[UUID]) -> Sequence[UUID]:
+def _lock_open(session: Session, ids: Collection[UUID]) -> Sequence[UUID]:
     """Lock those that are not final, in one order for all workers, so that two of them cannot block each other."""
-    held = select(FrameRow.id).where(among(FrameRow.id, ids), NOT_FINAL).order_by(FrameRow.id)
-    return session.scalars(held.with_for_update()).all()
+    return session.connection().scalars(LOCK_OPEN, given_ids(ids)).all()
 
 
 def _end(session: Session, outcomes: Iterable[Outcome], *, token: UUID | None, engine_id: int | None) -> None:
     ends = list(outcomes)
-    new = unnested(
-        id=(Uuid(), [one.frame_id for one in ends]),
-        state=(FrameRow.__table__.c.state.type, [one.state for one in ends]),
-        error=(String(), [one.error for one in ends]),
-        engine_id=(Integer(), [None if one.error else engine_id for one in ends]),
+    ids = [one.frame_id for one in ends]
+    new = given(
+        id=ids,
+        state=[one.state for one in ends],
+        error=[one.error for one in ends],
+        engine_id=[None if one.error else engine_id for one in ends],
     )
-    end = (
-        update(FrameRow)
-        .where(FrameRow.id == new.c.id, within(FrameRow.id, [one.frame_id for one in ends]))
+    session.connection().execute(END, new | given_ids(ids) | {"by_token": token})
+
+
+def _claiming(condition: ColumnElement[bool] | TextClause, among_these: ColumnElement[bool]) -> Update:
+    """Claim the first ``:most`` due frames of a kind."""
+    picked = select(FRAMES.c.id).where(PENDING, condition, DUE, among_these)
+    picked = picked.order_by(*(FRAMES.c[one.key] for one in QUEUE_ORDER)).limit(bindparam("most", type_=Integer()))
+    rows = picked.with_for_update(skip_locked=True).cte("picked")
+    seconds: Any = bindparam("lease_s", type_=Double())
+    return (
+        update(FRAMES)
+        .where(FRAMES.c.id == rows.c.id)
         .values(
-            state=new.c.state,
-            error=new.c.error,
-            engine_id=new.c.engine_id,
-            token=token,
-            lease_until=None,
-            finished_at=func.now(),
+            state=FrameState.RUNNING,
+            attempts=FRAMES.c.attempts + 1,
+            token=bindparam("lease_token", type_=Uuid()),
+            lease_until=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds),
         )
-        .execution_options(synchronize_session=False)
+        .returning(*(FRAMES.c[field.name] for field in fields(ClaimedFrame)))
     )
-    session.execute(end)
+
+
+def _ending() -> Update:
+    new = unnest_given(id=Uuid(), state=FRAMES.c.state.type, error=String(), engine_id=Integer())
+    taken = {name: new.c[name] for name in ("state", "error", "engine_id")}
+    end = update(FRAMES).where(FRAMES.c.id == new.c.id, among_given(FRAMES.c.id))
+    by = bindparam("by_token", type_=Uuid())
+    return end.values(**taken, token=by, lease_until=None, finished_at=func.now())
+
+
+# Built once, since a frame that an idle worker takes up waits for every millisecond of this.
+CLAIM_FRESH: Final = _claiming(FRESH, true())
+CLAIM_NAMED: Final = _claiming(FRESH, among_given(FRAMES.c.id))
+CLAIM_SUSPECT: Final = _claiming(SUSPECT, true())
+SUSPECT_IS_DUE: Final = select(literal(1)).select_from(FRAMES).where(PENDING, SUSPECT, DUE).limit(1)
+LOCK_OPEN: Final = (
+    select(FRAMES.c.id).where(among_given(FRAMES.c.id), NOT_FINAL).order_by(FRAMES.c.id).with_for_update()
+)
+END: Final = _ending()
