@@ -155,9 +155,7 @@ def half_load(system: System, moments: Sequence[Sequence[float]], pictures: Pict
     heard.clear()
     cameras = [Camera(system.held.settings.api.port, key, pictures) for _, key in system.held.cameras]
     began = time.time() + 0.1
-    threads = [
-        threading.Thread(target=one.play, args=(own, began)) for one, own in zip(cameras, moments, strict=True)
-    ]
+    threads = [threading.Thread(target=one.play, args=(own, began)) for one, own in zip(cameras, moments, strict=True)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -170,9 +168,9 @@ def half_load(system: System, moments: Sequence[Sequence[float]], pictures: Pict
         raise SystemExit(f"{missing} of {len(frames)} verdicts were not heard")
     time.sleep(0.2)  # the last results are being committed
     noted = read_notes(system.notes)
-    for key, found in frames.items():
+    for key, known in frames.items():
         at, told = heard[key]
-        found |= noted.get(key, {}) | noted.get(told["frame_id"], {}) | {"heard": at}
+        known.update(noted.get(key, {}) | noted.get(told["frame_id"], {}) | {"heard": at})
     return sorted(frames.values(), key=lambda one: one["captured"])
 
 

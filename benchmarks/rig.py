@@ -137,11 +137,13 @@ def crew(
     with Supervisor(on_event=made.append) as supervisor:
         for program in programs(rig.settings, detect):
             kind = program.name.split("-")[0]
-            if kind in kinds:
-                if notes and kind in {"detect", "api"}:
-                    program = _instead(program, (watching.MODULE, kind), watched)
-                elif kind == "detect" and speed:
-                    program = _instead(program, ("benchmarks.simulated_worker",), simulated)
+            if kind not in kinds:
+                continue
+            if notes and kind in {"detect", "api"}:
+                supervisor.start(_instead(program, (watching.MODULE, kind), watched))
+            elif kind == "detect" and speed:
+                supervisor.start(_instead(program, ("benchmarks.simulated_worker",), simulated))
+            else:
                 supervisor.start(program)
         stack = Stack(rig.settings, supervisor, f"http://127.0.0.1:{rig.settings.api.port}")
         if "api" in kinds:

@@ -8,11 +8,12 @@ Nothing of the product knows of it: functions on a frame's way are replaced by o
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -66,8 +67,9 @@ def around(
 
 def watch_api(note: Note) -> int:
     """Serve HTTP; frames are known by the ``frame_key`` in the query string, one image a request."""
-    import api.__main__ as door
     import api.frames
+
+    door: Any = importlib.import_module("api.__main__")
     from gistline.dispatch import CelerySender
     from gistline.frames.store import LocalFrames
 
@@ -90,7 +92,7 @@ def watch_api(note: Note) -> int:
     def create_app(settings: Any) -> Any:
         app = plain(settings)
 
-        async def watched(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+        async def watched(scope: Any, receive: Any, send: Any) -> None:
             if scope["type"] == "http":
                 note("received", parse_qs(scope["query_string"].decode()).get("frame_key", ()))
             await app(scope, receive, send)
@@ -98,7 +100,7 @@ def watch_api(note: Note) -> int:
         return watched
 
     door.create_app = create_app
-    return door.main()
+    return int(door.main())
 
 
 def watch_detect(note: Note) -> int:
@@ -115,20 +117,19 @@ def watch_detect(note: Note) -> int:
     def claimed(found: Any, *_: object, **__: object) -> None:
         note("claimed", found.ids if found else ())
 
+    def drawn(image: object, stream: Any, _: object) -> None:
+        note("drawn", () if image is None else [stream._awaiting[-1][1].id])
+
     around(DetectRuntime, "inspect", before=lambda _, ids: note("bell", ids))
     around(station, "claim", after=claimed)
     around(station, "fill_up", after=claimed)
     around(claimed_batch, "_load", after=lambda _, frame, *__: note("loaded", [frame.id]))
-    around(FrameStream, "_draw", after=lambda image, self, _: image is not None and note("drawn", [_newest(self)]))
+    around(FrameStream, "_draw", after=drawn)
     around(FrameStream, "_answer", before=lambda self, _: note("answered", [self._awaiting[0][1].id]))
     around(VerdictOut, "publish", before=lambda _, verdict: note("decided", [verdict.frame_id]))
     around(batch_end, "_finish", after=lambda _, batch, *__: note("written", batch.claim.ids))
     set_up_logging(os.environ.get("SIMULATED_LOG_LEVEL", "warning"))
     return run_detect(load_settings(), open_simulated if FRAME_MS in os.environ else open_model)
-
-
-def _newest(stream: Any) -> object:
-    return stream._awaiting[-1][1].id
 
 
 if __name__ == "__main__":

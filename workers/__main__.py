@@ -44,6 +44,9 @@ from workers.upkeep import (
 )
 from workers.verdicts import run_verdicts
 
+SWITCH_S: Final = 0.0005
+"""A thread that has the interpreter lets others have a turn after this. With Python's own 5 ms a verdict, on whose way
+lie a dozen short waits for the database, waits for the claims and commits of other frames at each of them."""
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -54,6 +57,7 @@ def run_detect(settings: Settings, open_with: OpenModel = open_model) -> int:
         GistlineError: it cannot start; the message says what cures it.
 
     """
+    sys.setswitchinterval(SWITCH_S)
     health = Health()
     exposed = Exposed(metrics.REGISTRY, health)
     with (

@@ -186,7 +186,7 @@ def _tell_gates(settings: Settings, station: Station, stack: ExitStack) -> None:
         teller = GateTeller(station.sessions, VerdictOut(settings, name=Fleet.DETECT), settings.verdicts)
         teller.open()
         stack.callback(teller.close)
-        station.tell = teller.tell
+        station.tell, station.let_told_pass = teller.tell, teller.let_pass
 
 
 @contextmanager

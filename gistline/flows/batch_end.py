@@ -76,6 +76,7 @@ def write(batch: Batch, station: Station, measure: Measure) -> Inspected:
 
 
 def _write(batch: Batch, station: Station, measure: Measure) -> Inspected:
+    station.let_told_pass()
     began = time.perf_counter()
     with ExitStack() as stack:
         stack.push(lambda _kind, error, _trace: send_back(batch.claim, error, station, measure) if error else None)

@@ -107,10 +107,10 @@ class Loading:
         self._left: deque[ClaimedFrame] = deque()
         self._loading: deque[Future[Loaded]] = deque()
 
-    def add(self, claimed: Claim) -> None:
+    def add(self, frames: Sequence[ClaimedFrame]) -> None:
         """Load these frames after all others."""
         with self._lock:
-            self._left.extend(claimed.frames)
+            self._left.extend(frames)
             self._start()
 
     def take(self) -> Future[Loaded]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from threading import Event
 from types import TracebackType
 from typing import Final
 
@@ -38,40 +39,55 @@ class Limits:
 
 
 class Ahead:
-    """The claim after the one under way; it is loaded as soon as it is there."""
+    """The claim after the one under way; it is loaded as soon as it is there.
+
+    It is made just in time for the engine: earlier it would find fewer frames, and take what an idle worker could have
+    begun at once.
+    """
 
     def __init__(self, station: Station, loading: Loading, may_claim: Callable[[], bool]) -> None:
         self._station = station
         self._loading = loading
         self._may_claim = may_claim
         self._future: Future[Claim | None] | None = None
+        self._wanted = Event()
+        self._began = 0.0
 
-    def ask(self) -> None:
-        """Begin to claim, unless that was begun."""
+    def ask(self, in_s: float = 0.0) -> None:
+        """Begin to claim ``in_s`` seconds from now, or when it is taken, unless that was begun."""
         if self._future is None and self._may_claim():
-            self._future = self._station.claimer.submit(self._claim)
+            self._wanted.clear()
+            self._future = self._station.claimer.submit(self._claim, time.monotonic() + in_s)
 
     def take(self) -> Claim | None:
-        """What was claimed, if anything.
+        """What was claimed, if anything; looks once more when the last look found nothing and was a while ago.
 
         Raises:
             StorageUnavailable: the database does not answer; nothing is claimed.
 
         """
+        wanted_at = time.monotonic()
+        self._wanted.set()
         future, self._future = self._future, None
-        return future.result() if future else None
+        claimed = future.result() if future else None
+        if future is None or claimed is not None or self._began >= wanted_at or not self._may_claim():
+            return claimed
+        return self._station.claimer.submit(self._claim, wanted_at).result()
 
     def give_back(self) -> None:
         """Return what was claimed."""
+        self._wanted.set()
+        future, self._future = self._future, None
         with suppress(StorageUnavailable):
-            if (unused := self.take()) is not None:
+            if future is not None and not future.cancel() and (unused := future.result()) is not None:
                 return_unused(unused, self._station)
 
-    def _claim(self) -> Claim | None:
-        claimed = self._station.claim_beside()
-        if claimed is not None:
-            self._loading.add(claimed)
-        return claimed
+    def _claim(self, due: float) -> Claim | None:
+        self._wanted.wait(due - time.monotonic())
+        if not self._may_claim():
+            return None
+        self._began = time.monotonic()
+        return self._station.claim_beside(self._loading, self._wanted)
 
 
 class FrameStream:
@@ -123,7 +139,7 @@ class FrameStream:
         """Images, as fast as the engine draws them; ends early after trouble, so that what it holds is finished."""
         while (batch := self._following()) is not None:
             if not self._alone:
-                self._ahead.ask()
+                self._ahead.ask(self._station.spare_s(len(batch.claim.frames)))
             for _ in batch.claim.frames:
                 image = self._draw(batch)
                 if self._trouble is not None:
@@ -161,6 +177,7 @@ class FrameStream:
             return None
         loaded = future.result()
         batch.take(loaded)
+        self._station.load_s = loaded.fetch_s + loaded.decode_s
         if loaded.image is None:
             self._station.tell(batch.outcomes[-1], self._serving.measure)
             self._end_if_looked_at(batch)

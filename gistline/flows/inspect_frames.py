@@ -50,5 +50,5 @@ def inspect_frames(
 def _claim(station: Station, turn: Turn, loading: Loading, ids: Sequence[UUID] = ()) -> Claim | None:
     claimed = station.claim(turn, ids)
     if claimed is not None:
-        loading.add(claimed)
+        loading.add(claimed.frames)
     return claimed

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from threading import Condition
+from threading import Condition, Event
 from uuid import UUID
 
 from gistline.errors import StorageUnavailable
@@ -19,6 +19,9 @@ from gistline.storage.batches import BatchNote, save_batches
 from gistline.storage.findings import Measure
 from gistline.storage.frames import Outcome
 from gistline.storage.session import Sessions, transaction
+
+LEAD = 2.0
+"""The next batch is claimed ahead of the engine's end by this many times what claiming and loading took last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,9 @@ class Station:
     tidier: ThreadPoolExecutor
     frame_s: float = 0.0
     """Seconds that a frame of the last batch took; 0 before the first."""
+    claim_s: float = 0.005
+    load_s: float = 0.005
+    """Seconds that the last claim beside a batch took, and fetching and decoding the last frame."""
     worker: str = "unnamed"
     """Under which batches are noted."""
     tidying: list[Future[None]] = field(default_factory=list)
@@ -64,6 +70,8 @@ class Station:
     """Batches committed and not yet noted; the next commit takes them along, or :meth:`write_notes` does."""
     tell: Callable[[Outcome, Measure], None] = lambda _outcome, _measure: None
     """Told how a frame ended as soon as that is known, long before it is committed; never waits."""
+    let_told_pass: Callable[[], None] = lambda: None
+    """Returns when what was told is on its way, or after a moment; a batch's commit waits for it."""
     _look: Condition = field(default_factory=Condition)
     _looks: Serving | None = None
 
@@ -111,19 +119,33 @@ class Station:
         """
         return claim(self.sessions, turn, limit=self.limit(), lease_s=self.settings.fleet.lease_s, ids=ids)
 
-    def claim_beside(self) -> Claim | None:
-        """Claim the batch after the one under way. When it is not full, wait a moment for frames that keep arriving.
+    def claim_beside(self, loading: Loading, wanted: Event) -> Claim | None:
+        """Claim the batch after the one under way, and have it loaded.
+
+        When it is not full, wait a moment for frames that keep arriving, but not once it is ``wanted``.
 
         Raises:
             StorageUnavailable: the database does not answer; nothing is claimed.
 
         """
+        began = time.monotonic()
         fleet, limit = self.settings.fleet, self.limit()
         claimed = self.claim(Turn.FRESH_BESIDE_OTHERS)
-        if claimed is None or len(claimed.frames) >= limit or not fleet.fill_ms:
+        self.claim_s = time.monotonic() - began
+        if claimed is None:
+            return None
+        loading.add(claimed.frames)
+        if len(claimed.frames) >= limit or wanted.wait(fleet.fill_ms / 1000):
             return claimed
-        time.sleep(fleet.fill_ms / 1000)
-        return fill_up(claimed, self.sessions, limit=limit, lease_s=fleet.lease_s)
+        filled = fill_up(claimed, self.sessions, limit=limit, lease_s=fleet.lease_s)
+        loading.add(filled.frames[len(claimed.frames) :])
+        return filled
+
+    def spare_s(self, frames: int) -> float:
+        """How long after the engine began a batch of so many frames the next one need not be claimed."""
+        return max(
+            0.0, frames * self.frame_s - LEAD * (self.claim_s + self.load_s) - self.settings.fleet.fill_ms / 1000
+        )
 
     def loading(self) -> Loading:
         """Threads that fetch and decode what is claimed."""

@@ -30,6 +30,8 @@ AT_ONCE: Final = 64
 QUIET_S: Final = 0.05
 """What the broker has taken is noted with the next decision, or after this long without one."""
 DATABASE_PAUSE_S: Final = 0.2
+LET_PASS_S: Final = 0.1
+"""Longest that a batch's commit waits for its verdicts."""
 
 
 def decision_of(outcome: Outcome, measure: Measure, settings: VerdictChannelSettings) -> GateDecision:
@@ -57,6 +59,7 @@ class GateTeller:
         self._waiting: deque[GateDecision] = deque()
         self._closed = False
         self._note_due = 0.0
+        self._told = self._out_of_hand = 0
         self._thread = Thread(target=self._run, name="gates", daemon=True)
 
     def open(self) -> None:
@@ -69,13 +72,23 @@ class GateTeller:
         decision = decision_of(outcome, measure, self._settings)
         with self._wake:
             self._waiting.append(decision)
-            self._wake.notify()
+            self._told += 1
+            self._wake.notify_all()
+
+    def let_pass(self) -> None:
+        """Return when all that was told so far is out, or soon: verdicts go before the commit of their batch.
+
+        Both would otherwise share this process's one interpreter and the disk, and the gate would wait for the report.
+        """
+        with self._wake:
+            told = self._told
+            self._wake.wait_for(lambda: self._out_of_hand >= told or self._closed, LET_PASS_S)
 
     def close(self, flush_s: float = 2.0) -> None:
         """Tell what waits, for at most this long."""
         with self._wake:
             self._closed = True
-            self._wake.notify()
+            self._wake.notify_all()
         self._thread.join(flush_s)
         self._out.close()
 
@@ -99,6 +112,9 @@ class GateTeller:
                 return
             for verdict in verdicts:
                 self._out.publish(verdict)
+            with self._wake:
+                self._out_of_hand += len(batch)
+                self._wake.notify_all()
         # Noted when nothing is more urgent, but well before the watch would publish it again.
         if not batch or time.monotonic() >= self._note_due:
             self._note_taken()

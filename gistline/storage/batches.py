@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, literal, select, text
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy import ColumnElement, DateTime, Interval, Table, bindparam, func, select, text
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
 
@@ -78,24 +78,20 @@ class StageSums:
 def save_batches(session: Session, notes: Sequence[BatchNote], now: float) -> None:
     """Insert notes; one that is there already stays. ``now`` is the monotonic clock's time."""
     for note in notes:
-        # The database's clock, like accepted_at: a worker's own may be off.
-        claimed = select((func.clock_timestamp() - timedelta(seconds=now - note.claimed)).label("at")).subquery()
         first = min(note.accepted_at)
         mean = first + sum((one - first for one in note.accepted_at), timedelta()) / len(note.accepted_at)
-        values: dict[str, ColumnElement[Any]] = {
-            "id": literal(note.id),
-            "worker": literal(note.worker),
-            "engine_id": literal(note.engine_id, BatchRow.engine_id.type),
-            "claimed_at": claimed.c.at,
-            "frames": literal(len(note.accepted_at)),
-            "failed": literal(note.failed),
-            "cameras": literal(note.cameras),
-            "queue_s": func.extract("epoch", claimed.c.at - mean),
-            "queue_max_s": func.extract("epoch", claimed.c.at - first),
-            **{name: literal(getattr(note.spent, name)) for name in Spent.__dataclass_fields__},
-        }
-        row = postgres_insert(BatchRow).from_select([*values], select(*values.values()))
-        session.execute(row.on_conflict_do_nothing())
+        values = {
+            "id": note.id,
+            "worker": note.worker,
+            "engine_id": note.engine_id,
+            "frames": len(note.accepted_at),
+            "failed": note.failed,
+            "cameras": note.cameras,
+        } | asdict(note.spent)
+        about = {f"the_{name}": value for name, value in values.items()}
+        session.connection().execute(
+            SAVE_BATCH, about | {"ago": timedelta(seconds=now - note.claimed), "first": first, "mean": mean}
+        )
 
 
 def forget_stray_batches(session: Session, *, before: datetime) -> None:
@@ -123,3 +119,22 @@ def stage_sums(session: Session, *, minutes: float) -> list[StageSums]:
         select(BatchRow.worker, *sums).where(recent).group_by(BatchRow.worker).order_by(BatchRow.worker)
     )
     return [StageSums(row[0], *map(int, row[1:4]), *map(float, row[4:])) for row in rows]
+
+
+def _saving() -> Insert:
+    batches = cast("Table", BatchRow.__table__)
+    ago: Any = bindparam("ago", type_=Interval())
+    # The database's clock, like accepted_at: a worker's own may be off.
+    claimed = select((func.clock_timestamp() - ago).label("at")).subquery()
+    first, mean = (bindparam(name, type_=DateTime(timezone=True)) for name in ("first", "mean"))
+    given = ("id", "worker", "engine_id", "frames", "failed", "cameras", *Spent.__dataclass_fields__)
+    values: dict[str, ColumnElement[Any]] = {
+        "claimed_at": claimed.c.at,
+        "queue_s": func.extract("epoch", claimed.c.at - mean),
+        "queue_max_s": func.extract("epoch", claimed.c.at - first),
+        **{name: bindparam(f"the_{name}", type_=batches.c[name].type) for name in given},
+    }
+    return insert(batches).from_select([*values], select(*values.values())).on_conflict_do_nothing()
+
+
+SAVE_BATCH: Final = _saving()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import Double, Insert, Integer, String, Table, Uuid, bindparam, select
+from sqlalchemy import ColumnElement, Double, Insert, Integer, String, Table, Uuid, bindparam, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
 from gistline.domain import Detection, Verdict
 from gistline.storage.arrays import given, unnest_given
@@ -82,12 +83,14 @@ def save_verdicts(session: Session, verdicts: Sequence[NewVerdict], measure: Mea
 
 
 def _saving_findings() -> Insert:
-    numbers = dict.fromkeys(("confidence", "x", "y", "w", "h"), Double())
+    numbers: dict[str, TypeEngine[Any]] = dict.fromkeys(("confidence", "x", "y", "w", "h"), Double())
     new = unnest_given(frame_id=Uuid(), label=String(), **numbers, severity=Integer())
-    kinds = {"engine_id": Integer(), "passport_id": Uuid(), "min_confidence": Double()}
-    same = {name: bindparam(f"the_{name}", type_=kind) for name, kind in kinds.items()}
+    kinds: dict[str, TypeEngine[Any]] = {"engine_id": Integer(), "passport_id": Uuid(), "min_confidence": Double()}
+    same: dict[str, ColumnElement[Any]] = {name: bindparam(f"the_{name}", type_=kind) for name, kind in kinds.items()}
     rows = select(*new.c, *same.values())
-    return insert(cast("Table", FindingRow.__table__)).from_select([*new.c.keys(), *same], rows).on_conflict_do_nothing()
+    return (
+        insert(cast("Table", FindingRow.__table__)).from_select([*new.c.keys(), *same], rows).on_conflict_do_nothing()
+    )
 
 
 def _saving_verdicts() -> Insert:

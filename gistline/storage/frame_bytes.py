@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
+from typing import Final, cast
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Exists, Text, any_, bindparam, exists, func, select, text, update
+from sqlalchemy import ARRAY, Exists, Table, Text, any_, bindparam, exists, func, select, text, update
 from sqlalchemy.orm import Session
 
-from gistline.storage.arrays import among
+from gistline.storage.arrays import among_given, given_ids
 from gistline.storage.submissions import hold_bytes_alone
 from gistline.storage.tables import DeadLetterRow, FrameRow
 
@@ -22,12 +23,7 @@ def release_bytes(session: Session, frames: Iterable[tuple[UUID, str]]) -> set[s
     """Note that these frames (id, digest) keep no bytes; returns the digests that no other frame needs."""
     digests = dict(frames)
     hold_bytes_alone(session, digests.values())
-    session.execute(
-        update(FrameRow)
-        .where(among(FrameRow.id, digests))
-        .values(bytes_stored=False)
-        .execution_options(synchronize_session=False)
-    )
+    session.connection().execute(RELEASE, given_ids(digests.keys()))
     return _unclaimed(session, set(digests.values()))
 
 
@@ -51,6 +47,10 @@ def _undecided() -> Exists:
 
 
 def _unclaimed(session: Session, digests: set[str]) -> set[str]:
-    wanted = bindparam(None, sorted(digests), type_=ARRAY(Text()))
-    claimed = select(FrameRow.sha256).where(FrameRow.sha256 == any_(wanted), FrameRow.bytes_stored)
-    return digests - set(session.scalars(claimed))
+    return digests - set(session.connection().scalars(CLAIMED, {"wanted": sorted(digests)}))
+
+
+FRAMES: Final = cast("Table", FrameRow.__table__)
+RELEASE: Final = update(FRAMES).where(among_given(FRAMES.c.id)).values(bytes_stored=False)
+WANTED: Final = bindparam("wanted", type_=ARRAY(Text()))
+CLAIMED: Final = select(FRAMES.c.sha256).where(FRAMES.c.sha256 == any_(WANTED), FRAMES.c.bytes_stored)

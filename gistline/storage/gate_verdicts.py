@@ -8,24 +8,58 @@ other in a circle.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import BigInteger, String, Uuid, any_, case, delete, func, literal, or_, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    String,
+    Table,
+    Update,
+    Uuid,
+    any_,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from gistline.domain import VerdictKind
 from gistline.domain_acting import GateDecision, GateVerdict, VerdictSource
 from gistline.settings_acting import VerdictChannelSettings
-from gistline.storage.arrays import among, unnested, uuids
+from gistline.storage.arrays import IDS, among, given, given_ids, unnest_given, unnested, uuids
 from gistline.storage.tables import Camera, FrameRow, GateChannelRow, GateVerdictRow
 
+VERDICTS: Final = cast("Table", GateVerdictRow.__table__)
+CHANNELS: Final = cast("Table", GateChannelRow.__table__)
 AWAITED: Final = text("gate_verdicts.kind IS NULL")
 UNPUBLISHED: Final = text("gate_verdicts.kind IS NOT NULL AND gate_verdicts.published_at IS NULL")
 CHUNK: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Awaited:
+    """What a verdict says of its frame; ``kind`` is None while nobody has decided."""
+
+    frame_id: UUID
+    kind: VerdictKind | None
+    camera_id: int
+    camera: str
+    line: str
+    frame_key: str
+    part_number: str | None
+    captured_at: datetime
+    accepted_at: datetime
 
 
 def await_verdicts(session: Session, frame_ids: Iterable[UUID], settings: VerdictChannelSettings) -> None:
@@ -60,7 +94,7 @@ def decide(session: Session, decisions: Sequence[GateDecision], settings: Verdic
     """
     wanted = {one.frame_id: one for one in decisions}
     rows = _lock(session, wanted)
-    if unknown := [one for one in wanted if one not in rows]:
+    if unknown := wanted.keys() - rows.keys():
         await_verdicts(session, unknown, settings)  # accepted before the channel was switched on
         rows |= _lock(session, unknown)
     found = [(one, rows[one.frame_id]) for one in wanted.values() if one.frame_id in rows]
@@ -107,9 +141,7 @@ def take_unpublished(session: Session, *, again_ms: int) -> list[GateVerdict]:
 def mark_published(session: Session, frame_ids: Sequence[UUID]) -> None:
     """The broker has these."""
     if frame_ids:
-        done = update(GateVerdictRow).where(GateVerdictRow.frame_id == any_(uuids(frame_ids)), UNPUBLISHED)
-        done = done.values(published_at=func.clock_timestamp())
-        session.execute(done.execution_options(synchronize_session=False))
+        session.connection().execute(MARK_PUBLISHED, given_ids(frame_ids))
 
 
 def last_numbers(session: Session) -> dict[str, int]:
@@ -153,52 +185,35 @@ def prune_verdicts(session: Session, *, keep_days: int) -> bool:
     return len(session.scalars(gone.execution_options(synchronize_session=False)).all()) == CHUNK
 
 
-def _lock(session: Session, frame_ids: Iterable[UUID]) -> dict[UUID, GateVerdictRow]:
-    rows = select(GateVerdictRow).where(GateVerdictRow.frame_id == any_(uuids(frame_ids)))
-    rows = rows.order_by(GateVerdictRow.frame_id).with_for_update()
-    return {row.frame_id: row for row in session.scalars(rows)}
+def _lock(session: Session, frame_ids: Collection[UUID]) -> dict[UUID, _Awaited]:
+    return {row.frame_id: _Awaited(*row) for row in session.connection().execute(LOCK, given_ids(frame_ids))}
 
 
 def _count(session: Session, cameras: Mapping[int, str], counts: Mapping[int, int]) -> tuple[dict[int, int], datetime]:
     """Move the cameras' counters; returns where each stood before, and the moment."""
-    rows = [
-        {"camera_id": one, "camera": cameras[one], "last_seq": counts[one]} for one in sorted(counts)
-    ]  # sorted: two transactions take the counters in the same order
-    new = insert(GateChannelRow).values(rows)
-    moved = new.on_conflict_do_update(
-        index_elements=[GateChannelRow.camera_id],
-        set_={"last_seq": GateChannelRow.last_seq + new.excluded.last_seq, "camera": new.excluded.camera},
-    )
-    now = func.clock_timestamp().label("now")
-    returned = session.execute(moved.returning(GateChannelRow.camera_id, GateChannelRow.last_seq, now)).all()
+    order = sorted(counts)  # two transactions take the counters in the same order
+    new = given(camera_id=order, camera=[cameras[one] for one in order], last_seq=[counts[one] for one in order])
+    returned = session.connection().execute(COUNT, new).all()
     return {row[0]: row[1] - counts[row[0]] for row in returned}, max(row[2] for row in returned)
 
 
 def _write(
     session: Session,
-    numbered: Sequence[tuple[GateDecision, GateVerdictRow, int]],
+    numbered: Sequence[tuple[GateDecision, _Awaited, int]],
     publish_at: datetime,
     decided_at: datetime,
 ) -> None:
-    columns = GateVerdictRow.__table__.c
-    given = [decision for decision, _, _ in numbered]
-    new = unnested(
-        frame_id=(Uuid(), [one.frame_id for one in given]),
-        kind=(columns.kind.type, [one.kind for one in given]),
-        source=(columns.source.type, [one.source for one in given]),
-        reason=(String(), [one.reason for one in given]),
-        engine_id=(BigInteger(), [one.engine_id for one in given]),
-        passport_id=(Uuid(), [one.passport_id for one in given]),
-        seq=(BigInteger(), [seq for _, _, seq in numbered]),
+    decisions = [decision for decision, _, _ in numbered]
+    new = given(
+        frame_id=[one.frame_id for one in decisions],
+        kind=[one.kind for one in decisions],
+        source=[one.source for one in decisions],
+        reason=[one.reason for one in decisions],
+        engine_id=[one.engine_id for one in decisions],
+        passport_id=[one.passport_id for one in decisions],
+        seq=[seq for _, _, seq in numbered],
     )
-    taken = {name: new.c[name] for name in ("kind", "source", "reason", "engine_id", "passport_id", "seq")}
-    write = (
-        update(GateVerdictRow)
-        .where(GateVerdictRow.frame_id == new.c.frame_id)
-        .values(**taken, decided_at=decided_at, publish_at=publish_at)
-        .execution_options(synchronize_session=False)
-    )
-    session.execute(write)
+    session.connection().execute(DECIDE, new | {"moment": decided_at, "again": publish_at})
 
 
 def _supersede(session: Session, decisions: Sequence[GateDecision]) -> None:
@@ -216,7 +231,7 @@ def _supersede(session: Session, decisions: Sequence[GateDecision]) -> None:
     session.execute(note)
 
 
-def _verdict(decision: GateDecision, row: GateVerdictRow, seq: int, decided_at: Any) -> GateVerdict:
+def _verdict(decision: GateDecision, row: GateVerdictRow | _Awaited, seq: int, decided_at: Any) -> GateVerdict:
     return GateVerdict(
         seq=seq,
         kind=decision.kind,
@@ -240,3 +255,43 @@ def _stored(row: GateVerdictRow) -> GateVerdict:
         raise AssertionError("only decided verdicts are published")
     decision = GateDecision(row.frame_id, row.kind, row.reason or "", row.source, row.engine_id, row.passport_id)
     return _verdict(decision, row, row.seq, row.decided_at)
+
+
+def _counting() -> Any:
+    new = unnest_given(camera_id=BigInteger(), camera=String(), last_seq=BigInteger())
+    rows = insert(CHANNELS).from_select([*new.c.keys()], select(*new.c))
+    moved = rows.on_conflict_do_update(
+        index_elements=[CHANNELS.c.camera_id],
+        set_={"last_seq": CHANNELS.c.last_seq + rows.excluded.last_seq, "camera": rows.excluded.camera},
+    )
+    return moved.returning(CHANNELS.c.camera_id, CHANNELS.c.last_seq, func.clock_timestamp())
+
+
+def _deciding() -> Update:
+    new = unnest_given(
+        frame_id=Uuid(),
+        kind=VERDICTS.c.kind.type,
+        source=VERDICTS.c.source.type,
+        reason=String(),
+        engine_id=BigInteger(),
+        passport_id=Uuid(),
+        seq=BigInteger(),
+    )
+    taken = {name: new.c[name] for name in ("kind", "source", "reason", "engine_id", "passport_id", "seq")}
+    moment, again = (bindparam(name, type_=VERDICTS.c.decided_at.type) for name in ("moment", "again"))
+    decide = update(VERDICTS).where(VERDICTS.c.frame_id == new.c.frame_id)
+    return decide.values(**taken, decided_at=moment, publish_at=again)
+
+
+# Built once: between the engine's answer and the gate each millisecond counts.
+LOCK: Final = (
+    select(*(VERDICTS.c[field.name] for field in fields(_Awaited)))
+    .where(VERDICTS.c.frame_id == any_(IDS))
+    .order_by(VERDICTS.c.frame_id)
+    .with_for_update()
+)
+COUNT: Final = _counting()
+DECIDE: Final = _deciding()
+MARK_PUBLISHED: Final = (
+    update(VERDICTS).where(VERDICTS.c.frame_id == any_(IDS), UNPUBLISHED).values(published_at=func.clock_timestamp())
+)
