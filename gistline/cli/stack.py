@@ -58,15 +58,21 @@ def running(settings: Settings, *, detect_workers: int = 1, say: Say, on_event: 
     """
     with termination_raises():
         say("the servers")
-        with servers(_with_port(settings)) as complete:
+        ended: list[str] = []
+        with servers(_with_port(settings), on_end=ended.append) as complete:
             say("the tables")
             migrate.upgrade(complete.database.url.get_secret_value())
-            with Supervisor(on_event=on_event, retired=_drained(complete)) as supervisor:
+            with Supervisor(on_event=on_event, retired=_drained(complete), lost=lambda: _lost(ended)) as supervisor:
                 for program in programs(complete, detect_workers):
                     supervisor.start(program)
                 stack = Stack(complete, supervisor, f"http://{reachable(complete.api.host)}:{complete.api.port}")
                 wait_until_ready(stack, say)
                 yield stack
+
+
+def _lost(ended: list[str]) -> str:
+    """A server that comes back has another address, so it is for whoever started everything to do so again."""
+    return f"the embedded {ended[0]} has ended, and everything with it" if ended else ""
 
 
 def _drained(settings: Settings) -> Callable[[str, int], bool]:

@@ -26,8 +26,8 @@ from gistline.telemetry.logs import set_up_logging
 def command(context: click.Context, /, *, detect_workers: int, json_ready: bool) -> None:
     """Run the API, the workers and, where the settings name none, PostgreSQL and Redis.
 
-    Brings the tables to this version first. A process that ends by itself is started again; Ctrl-C or SIGTERM stops
-    everything. Logs are in the data folder.
+    Brings the tables to this version first. A process that ends by itself is started again; when an embedded server
+    does, everything ends with exit code 1. Ctrl-C or SIGTERM stops everything. Logs are in the data folder.
     """
     progress = errors()
     settings = settings_of(context)

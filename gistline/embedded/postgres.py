@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ import psycopg
 from sqlalchemy import URL
 
 from gistline.embedded.account import account_for, hand_over
-from gistline.embedded.processes import Account, Program, spawn, stop, tail, undisturbed
+from gistline.embedded.processes import Account, Program, spawn, stop, tail, undisturbed, watched
 from gistline.errors import StorageUnavailable
 
 NAME = "gistline"
@@ -61,12 +61,15 @@ class Site:
 
 
 @contextmanager
-def postgres(folder: Path, log: Path, *, options: Mapping[str, str] | None = None) -> Iterator[str]:
+def postgres(
+    folder: Path, log: Path, *, options: Mapping[str, str] | None = None, on_end: Callable[[], None] | None = None
+) -> Iterator[str]:
     """Run PostgreSQL on ``folder`` (made if missing) and yield the SQLAlchemy URL of the database ``gistline``.
 
     ``options`` are server settings beside the defaults, which keep every commit safe (fsync, synchronous_commit). A
     server that an earlier, killed owner left running on the folder is stopped first, so that the new one is tied to
-    this process. The caller sees to it that no two live owners share a folder.
+    this process. The caller sees to it that no two live owners share a folder. ``on_end`` is called, from a thread,
+    should the server end by itself.
 
     Raises:
         StorageUnavailable: the wheel is missing, the data are of another major version, or the server does not start.
@@ -82,7 +85,7 @@ def postgres(folder: Path, log: Path, *, options: Mapping[str, str] | None = Non
         site = Site(folder, sockets, binaries, log, account)
         if not (folder / "PG_VERSION").exists():
             _initialise(site)
-        with _running(site, options or {}):
+        with _running(site, options or {}, on_end):
             _create_database(site)
             yield site.url(NAME)
 
@@ -198,7 +201,7 @@ def _initialise(site: Site) -> None:
 
 
 @contextmanager
-def _running(site: Site, options: Mapping[str, str]) -> Iterator[None]:
+def _running(site: Site, options: Mapping[str, str], on_end: Callable[[], None] | None) -> Iterator[None]:
     settings = {"listen_addresses": "", "unix_socket_permissions": "0700", "port": str(PORT)} | dict(options)
     argv = [str(site.binaries / "postgres"), "-D", str(site.data), "-k", str(site.sockets)]
     argv += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
@@ -208,7 +211,8 @@ def _running(site: Site, options: Mapping[str, str]) -> Iterator[None]:
     process = spawn(program)
     try:
         _wait_until_ready(site, process)
-        yield
+        with watched(process, on_end):
+            yield
     finally:
         with undisturbed():
             stop(process, [signal.SIGINT, signal.SIGQUIT], grace_s=STOPPED_WITHIN_S)

@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import current_thread, main_thread
+from threading import Event, Thread, current_thread, main_thread
 from types import FrameType
 
 TETHER = Path(__file__).with_name("tether.py")
@@ -74,6 +74,24 @@ def stop(process: subprocess.Popen[bytes], signals: Sequence[signal.Signals], *,
         with suppress(subprocess.TimeoutExpired):
             process.wait(grace_s)
     kill_group(process)
+
+
+@contextmanager
+def watched(process: subprocess.Popen[bytes], on_end: Callable[[], None] | None) -> Iterator[None]:
+    """Call ``on_end``, in a thread, should the process end within the block."""
+    over = Event()
+
+    def watch() -> None:
+        process.wait()
+        if not over.is_set() and on_end is not None:
+            on_end()
+
+    if on_end is not None:
+        Thread(target=watch, name=f"watch-{process.pid}", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

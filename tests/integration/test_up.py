@@ -112,6 +112,18 @@ def test_ready_then_healed_then_stopped_by_ctrl_c(
         assert "Stopped." in stderr.read_text()
 
 
+def test_without_its_postgres_it_ends_so_that_somebody_starts_it_again(settings: Settings) -> None:
+    with up(settings) as running:
+        server = next(
+            child for child in psutil.Process(running.process.pid).children() if child.name().startswith("postgres")
+        )
+        server.send_signal(signal.SIGKILL)
+        assert running.process.wait(60) == 1
+        assert not any(map(is_alive, running.children))
+        said = (settings.data_dir.parent / "stderr").read_text()
+        assert "the embedded PostgreSQL has ended" in said
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
 def test_killed_it_leaves_no_process(settings: Settings) -> None:
     with up(settings) as running:
