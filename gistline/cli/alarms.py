@@ -116,7 +116,7 @@ def list_command(context: click.Context, /, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def fired(context: click.Context, /, *, firing: bool, limit: int, as_json: bool) -> None:
-    """Alarms, newest first."""
+    """Alarms, newest first; times are UTC."""
     with database(context) as opened, transaction(opened.sessions) as session:
         found = list_alarms(session, limit=limit, firing=firing)
     if as_json:
@@ -141,7 +141,7 @@ def deliveries() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_deliveries_command(context: click.Context, /, *, states: Sequence[str], limit: int, as_json: bool) -> None:
-    """Deliveries, newest first."""
+    """Deliveries, newest first; times are UTC."""
     with database(context) as opened, transaction(opened.sessions) as session:
         found = list_deliveries(session, limit=limit, states=[DeliveryState(one) for one in states])
     if as_json:

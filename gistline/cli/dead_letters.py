@@ -28,7 +28,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_command(context: click.Context, /, *, camera: str | None, resolved: bool, limit: int, as_json: bool) -> None:
-    """Open dead letters, newest first."""
+    """Open dead letters, newest first; times are UTC."""
     with database(context) as opened, transaction(opened.sessions) as session:
         letters = list_letters(session, limit=limit, resolved=resolved, camera=camera)
     if as_json:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from gistline.cli.amounts import exact
 from gistline.cli.database import database
 from gistline.cli.output import console, print_json
-from gistline.cli.reports_text import evidence_table, report_facts
+from gistline.cli.reports_text import evidence_table, moment, report_facts
 from gistline.storage.evidence import evidence
 from gistline.storage.reports import ListedWindow, ReportDetail, list_windows, read_report
 from gistline.storage.session import transaction
@@ -79,7 +79,7 @@ def _session(context: click.Context) -> Iterator[Session]:
 def _print_line(one: dict[str, Any]) -> None:
     """One window on one line, its report's key last, so that it can be copied whole."""
     told = f"{one['findings']} findings, ${one['cost_usd']}, {one['report_id']}" if one["report_id"] else one["error"]
-    words = f"{one['starts_at']} to {one['ends_at']} {one['line']} {one['state']}"
+    words = f"{moment(one['starts_at'])} to {moment(one['ends_at'])} UTC {one['line']} {one['state']}"
     console().print(f"{words}: {told}" if told else words, markup=False, soft_wrap=True)
 
 
@@ -89,8 +89,8 @@ def _window_dict(listed: ListedWindow) -> dict[str, Any]:
         "report_id": report and str(report.id),
         "window_id": str(window.id),
         "line": window.line,
-        "starts_at": f"{window.starts_at:%Y-%m-%d %H:%M:%S}",
-        "ends_at": f"{window.ends_at:%Y-%m-%d %H:%M:%S}",
+        "starts_at": window.starts_at.isoformat(),
+        "ends_at": window.ends_at.isoformat(),
         "state": window.state.value,
         "attempts": window.attempts,
         "waits_for": window.waits_for and window.waits_for.value,

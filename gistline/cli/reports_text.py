@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.table import Table
@@ -58,7 +59,7 @@ def report_facts(found: Mapping[str, Any], language: Language) -> Iterator[tuple
     words, prompt = _LABELS[language], found["prompt"]
     simulated = f" ({words['simulated']})" if found["simulated"] else ""
     gap = "-" if prompt["gap_to_bound"] is None else f"{prompt['gap_to_bound']:.2%}"
-    yield words["window"], f"{found['line']}, {found['starts_at']} - {found['ends_at']} UTC"
+    yield words["window"], f"{found['line']}, {moment(found['starts_at'])} - {moment(found['ends_at'])} UTC"
     yield words["writer"], f"{found['writer']} ({found['model']})"
     yield words["findings"], str(found["findings"])
     placed = [words[place].format(found["placements"][place.value]) for place in Placement]
@@ -71,6 +72,11 @@ def report_facts(found: Mapping[str, Any], language: Language) -> Iterator[tuple
     )
     yield words["cost"], f"${found['cost_usd']}{simulated}"
     yield words["images"], f"${found['image_usd']}"
+
+
+def moment(written: str) -> str:
+    """A time of the object as people read it, in UTC."""
+    return f"{datetime.fromisoformat(written):%Y-%m-%d %H:%M:%S}"
 
 
 def evidence_table(items: Sequence[Mapping[str, Any]], language: Language) -> Table:

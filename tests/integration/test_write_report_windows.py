@@ -214,6 +214,7 @@ def test_the_command_line_shows_reports_and_costs(
     assert costs["total"]["billed_usd"] == "0"
     assert (costs["rows"][0]["frames"], costs["rows"][0]["findings"]) == (1, 2)
     assert f"billed $0, simulated ${shown['cost_usd']}\n" in answer("costs", "--days", "2")
-    assert "line-1" in answer("reports", "list")
+    assert all(datetime.fromisoformat(listed[edge]).tzinfo for edge in ("starts_at", "ends_at"))
+    assert "UTC line-1 written" in answer("reports", "list")
     assert "severity 3" in answer("reports", "show", str(outcome.report_id))
     assert run([*asked, "reports", "show", "00000000-0000-0000-0000-000000000000"]) == 2
