@@ -51,6 +51,14 @@ class DatabaseSettings(Section):
     pool_size: int = knob(5, "Connections that one process keeps open.", unit="connections", ge=1, le=100)
     connect_timeout_s: int = knob(5, "Wait for a connection before the database counts as down.", unit="s", ge=1, le=60)
     statement_timeout_s: int = knob(30, "Longest that one SQL statement may run.", unit="s", ge=1, le=3600)
+    idle_timeout_s: int = knob(
+        15,
+        "Longest that a transaction may wait for its process, so that a frozen one lets go of what it has locked; "
+        "keep it under statement_timeout_s.",
+        unit="s",
+        ge=1,
+        le=3600,
+    )
 
     _join = model_validator(mode="before")(with_password)
 

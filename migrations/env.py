@@ -1,4 +1,4 @@
-"""How a migration runs: one at a time (advisory lock), never waiting long for a table lock."""
+"""How a migration runs: one at a time (advisory lock), never waiting long for a table lock, nor holding one idly."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ ADVISORY_LOCK = 7_161_234_001
 
 def run() -> None:
     """Connect, take the lock, run the revisions in one transaction."""
-    engine = create_engine(context.config.attributes["url"])
+    engine = create_engine(context.config.attributes["url"], connect_args={"connect_timeout": 10})
     try:
         with engine.begin() as connection:
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
             connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+            # A frozen upgrade would stop the whole fleet for as long as it stays frozen.
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '60s'"))
             partitions = _partitions(connection)
             context.configure(
                 connection=connection,

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from gistline.errors import EngineUnproven, GistlineError, StorageUnavailable
 from gistline.flows.measure_passport import MeasuringTools
@@ -26,10 +27,13 @@ log = logging.getLogger(__name__)
 News = tuple[int | None, int, str]
 """Changes when something is promoted or a passport is written."""
 Say = Callable[[str], None]
+LOOK_AGAIN_S: Final = 600.0
+"""An engine that was refused is looked at again after this, news or none: another process that measured it, and stood
+still or died over it, leaves no news."""
 
 
 def first_serving(tools: MeasuringTools, say: Say) -> Serving:
-    """The engine to start with; while it is unproven, waits for a promotion or a passport that changes that.
+    """The engine to start with; while it is unproven, waits for a promotion or a passport, and looks again in between.
 
     ``say`` gets the reason once a heartbeat. SIGTERM ends the process meanwhile.
 
@@ -56,12 +60,13 @@ def news(tools: MeasuringTools) -> News:
 
 
 def _wait_for_news(tools: MeasuringTools, seen: News, say: Callable[[], None]) -> None:
+    until = time.monotonic() + LOOK_AGAIN_S
     kept = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         while True:
             say()
             time.sleep(tools.settings.fleet.heartbeat_s)
-            if news(tools) != seen:
+            if news(tools) != seen or time.monotonic() >= until:
                 return
     finally:
         signal.signal(signal.SIGTERM, kept)
@@ -75,6 +80,7 @@ class Follower:
     station: Station
     error: str = ""
     _seen: News | None = field(default=None)
+    _again_at: float = 0.0
 
     def follow(self) -> None:
         """Serve what is to be served now, if that is another model or its passport is a newer one.
@@ -84,9 +90,9 @@ class Follower:
 
         """
         found = news(self.tools)
-        if found != self._seen:
+        if found != self._seen or (self.error and time.monotonic() >= self._again_at):
             self._try()
-            self._seen = found
+            self._seen, self._again_at = found, time.monotonic() + LOOK_AGAIN_S
 
     def close(self) -> None:
         """Free the engine that serves last; nothing may be running."""

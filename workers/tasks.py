@@ -9,6 +9,7 @@ from celery import Celery, current_task
 
 from gistline.dispatch import TaskName
 from gistline.flows.close_windows import close_windows
+from gistline.flows.gather_statistics import gather_statistics
 from gistline.flows.keep_partitions import retire_rows
 from gistline.flows.observed_report import observed_report
 from gistline.flows.prune_alarms import prune_alarms
@@ -46,6 +47,7 @@ def add_upkeep_tasks(app: Celery, held: ReportRuntime) -> None:
         prune_alarms(sessions, settings.alarms)  # first, since it needs no frame store, which may be away
         prune_frames(sessions, store, settings.frames)
         retire_rows(sessions, settings.frames)
+        gather_statistics(sessions)
 
     _add(app, TaskName.SWEEP, lambda: sweep(sessions, dispatcher, settings), held.reactions)
     _add(app, TaskName.CLOSE_WINDOWS, lambda: close_windows(sessions, dispatcher, settings.reports), held.reactions)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Any, ClassVar, Final, Protocol
 
@@ -44,6 +45,8 @@ BATCHES_S: Final = 10.0
 PRUNE_S: Final = 3_600.0
 PARTITIONS_S: Final = 3_600.0
 ORPHANS_S: Final = 86_400.0
+FIRST_S: Final = 600.0
+"""A rare duty is rung so long after beat's start, or where beat starts anew each day it would never be."""
 STILL_S: Final = 120.0
 """A watch that did not come round for this long stands still; a database that is away delays it by less."""
 ENOUGH_WAITING: Final = 8
@@ -251,6 +254,7 @@ class BoundedScheduler(Scheduler):  # type: ignore[misc]
 
 def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     """Beat's duties; a message that waited for longer than the next one takes is thrown away by its worker."""
+    now = datetime.now(UTC)
     every = {
         TaskName.SWEEP: settings.fleet.sweep_interval_s,
         TaskName.CLOSE_WINDOWS: CLOSE_WINDOWS_S,
@@ -261,6 +265,7 @@ def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         task.value: {
             "task": task.value,
             "schedule": seconds,
+            "last_run_at": now - timedelta(seconds=max(0.0, seconds - FIRST_S)),
             "options": {"queue": QUEUE_OF[task].value, "expires": max(2 * seconds, 10.0), "ignore_result": True},
         }
         for task, seconds in every.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from gistline.cli.demo_feed import CAMERAS, Outcome, from_folder, simulated, submit
+from gistline.cli.demo_feed import CAMERAS, Outcome, Shot, from_folder, simulated, submit
 from gistline.cli.demo_result import DemoResult, print_result, read_result
 from gistline.cli.first_person import invitation
 from gistline.cli.invocation import settings_of
 from gistline.cli.output import errors, print_json
 from gistline.cli.stack import Stack, running
 from gistline.dispatch import CelerySender
+from gistline.embedded.servers import is_owned
 from gistline.errors import EngineUnavailable, RequestRejected
 from gistline.flows.add_camera import add_camera
 from gistline.flows.close_windows import close_now
@@ -34,17 +35,17 @@ from gistline.storage.session import Sessions, close_database, open_database, tr
 LINE = "demo-line"
 MARKER = "gistline-demo"
 """File that marks a folder as a demo's, so that only such a one is emptied."""
+DATA = "data"
+"""Subfolder of the servers' data, the frames and the logs."""
 POLL_S = 0.1
 STALLED_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to submit, and where results go."""
+    """What each camera submits, and where results go."""
 
-    folder: Path | None
-    limit: int
-    seed: int
+    shots: Mapping[str, Iterable[Shot]]
     output: Path
 
 
@@ -67,19 +68,25 @@ class Plan:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
 @click.option("--keep", is_flag=True, help="Leave everything running until Ctrl-C.")
 @click.pass_context
-def command(context: click.Context, /, *, as_json: bool, keep: bool, **plan: Any) -> None:
+def command(
+    context: click.Context, /, *, folder: Path | None, output: Path, as_json: bool, keep: bool, **amount: Any
+) -> None:
     """Send three cameras' frames through the whole system and print what came out and what it cost.
 
     Always on servers of its own, whatever the settings name: it never touches your database.
     """
-    made = Plan(**plan)
-    _prepare(made.output)
-    settings = _settings(settings_of(context), made.output)
+    plan = Plan(_shots(folder, **amount), output)  # a folder without images is refused before anything starts
+    _prepare(output)
+    settings = _settings(settings_of(context), output)
     try:
-        _run(settings, made, as_json=as_json, keep=keep)
+        _run(settings, plan, as_json=as_json, keep=keep)
     except KeyboardInterrupt as error:
         errors().print("Stopped.")
         raise click.Abort from error
+
+
+def _shots(folder: Path | None, *, limit: int, seed: int) -> Mapping[str, Iterable[Shot]]:
+    return from_folder(folder, limit) if folder else simulated(limit, seed=seed)
 
 
 def _run(settings: Settings, plan: Plan, *, as_json: bool, keep: bool) -> None:
@@ -115,14 +122,13 @@ def _play(stack: Stack, plan: Plan, shown: Console) -> DemoResult:
 
 def _submit(stack: Stack, sessions: Sessions, plan: Plan, *, progress: Progress) -> Outcome:
     """Hand everything in and wait until each accepted frame has its end."""
-    shots = from_folder(plan.folder, plan.limit) if plan.folder else simulated(plan.limit, seed=plan.seed)
     keys = {camera: add_camera(sessions, camera, LINE)[1] for camera in CAMERAS}
     sent = progress.add_task("submitted", total=None)
     done = progress.add_task("inspected", total=None)
 
     with ThreadPoolExecutor(1, thread_name_prefix="cameras") as pool:
         running_cameras = pool.submit(
-            submit, stack.url, keys, shots, on_sent=lambda frames: progress.advance(sent, frames)
+            submit, stack.url, keys, plan.shots, on_sent=lambda frames: progress.advance(sent, frames)
         )
         while not running_cameras.done():
             progress.update(done, completed=_finished(sessions))
@@ -190,25 +196,32 @@ def _prepare(output: Path) -> None:
     """Make the output folder; an earlier demo's is emptied, anybody else's is left alone.
 
     Raises:
-        RequestRejected: the folder holds something else.
+        RequestRejected: the folder holds something else, or its demo still runs.
 
     """
     marker = output / MARKER
     if output.exists() and any(output.iterdir()):
         if not marker.exists():
             raise RequestRejected(f"{output} holds files that are no demo's.", cure="Name another --output.")
+        if is_owned(output / DATA):
+            raise RequestRejected(f"A demo still runs in {output}.", cure="Stop it, or name another --output.")
         shutil.rmtree(output)
     output.mkdir(parents=True, exist_ok=True)
     marker.write_text("Made by 'gistline demo', which empties this folder when it runs again.\n")
 
 
 def _settings(settings: Settings, output: Path) -> Settings:
-    """The user's settings, on embedded servers, a free port and one long window that the demo closes itself."""
+    """The user's settings, on embedded servers, a free port and one long window that the demo closes itself.
+
+    Its heartbeat would hold the plant's gates open, and its metrics would be taken for the plant's.
+    """
     return settings.model_copy(
         update={
-            "data_dir": output.absolute() / "data",
+            "data_dir": output.absolute() / DATA,
             "database": settings.database.model_copy(update={"url": SecretStr("")}),
             "redis": settings.redis.model_copy(update={"url": SecretStr("")}),
+            "mqtt": settings.mqtt.model_copy(update={"url": SecretStr("")}),
+            "metrics": settings.metrics.model_copy(update={"port": 0}),
             "frames": settings.frames.model_copy(update={"store_url": "", "keep": Keep.FINDINGS}),
             "api": settings.api.model_copy(update={"host": "127.0.0.1", "port": 0}),
             "reports": settings.reports.model_copy(update={"window_minutes": 1_440}),

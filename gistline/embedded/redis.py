@@ -150,7 +150,7 @@ def _stop_left_over(folder: Path) -> None:
         if str(folder / "redis.conf") in process.cmdline():
             process.terminate()
             process.wait(STOPPED_WITHIN_S)
-    except (ValueError, psutil.NoSuchProcess):
+    except (ValueError, psutil.NoSuchProcess, psutil.AccessDenied):  # nobody's number any more, or somebody else's
         pass
     except psutil.TimeoutExpired as error:
         raise StorageUnavailable(

@@ -68,7 +68,7 @@ def attached(settings: Settings) -> Iterator[Settings]:
 
     """
     settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
-    if not _complete(settings) and _is_owned(settings.data_dir):
+    if not _complete(settings) and is_owned(settings.data_dir):
         note = _read_note(settings.data_dir)
         yield _with_urls(
             settings,
@@ -92,12 +92,13 @@ def _complete(settings: Settings) -> bool:
 
 
 def _with_urls(settings: Settings, *, database: str = "", redis: str = "") -> Settings:
-    """Copy with the URLs that are given."""
+    """Copy with the URLs that are given, which hold their own passwords: the settings' are for no server of ours."""
     changed = {}
+    none = SecretStr("")
     if database:
-        changed["database"] = settings.database.model_copy(update={"url": SecretStr(database)})
+        changed["database"] = settings.database.model_copy(update={"url": SecretStr(database), "password": none})
     if redis:
-        changed["redis"] = settings.redis.model_copy(update={"url": SecretStr(redis)})  # type: ignore[assignment]
+        changed["redis"] = settings.redis.model_copy(update={"url": SecretStr(redis), "password": none})  # type: ignore[assignment]
     return settings.model_copy(update=changed)
 
 
@@ -125,7 +126,8 @@ def _owned(folder: Path) -> Iterator[None]:
         yield
 
 
-def _is_owned(folder: Path) -> bool:
+def is_owned(folder: Path) -> bool:
+    """Whether a live process has its servers in this data folder."""
     with suppress(OSError), (folder / LOCK).open("r") as file:
         return not _lock(file)
     return False

@@ -153,8 +153,7 @@ class Supervisor:
         now = time.monotonic()
         if kept.due is not None:
             if now >= kept.due:
-                kept.process, kept.started, kept.due = spawn(kept.program), now, None
-                kept.restarts += 1
+                self._start_again(kept, now)
         elif kept.process.poll() is not None:
             kill_group(kept.process)  # what it started must not live beside its successor
             if kept.process.returncode == 0 and self._retired(kept.program.name, kept.process.pid):
@@ -162,11 +161,23 @@ class Supervisor:
                 self._on_event(f"{kept.program.name} was drained and has left")
                 return
             kept.failures = 1 if now - kept.started >= self._patience.settled_s else kept.failures + 1
-            pause = min(self._patience.longest_backoff_s, self._patience.backoff_s * 2 ** (kept.failures - 1))
-            kept.due = now + pause
-            self._on_event(
-                f"{kept.program.name} {_ending(kept.process.returncode)}; restart {kept.restarts + 1} in {pause:g} s"
-            )
+            self._postpone(kept, _ending(kept.process.returncode))
+
+    def _start_again(self, kept: _Kept, now: float) -> None:
+        """A machine that is out of processes or memory for a moment must not cost the other programs."""
+        try:
+            kept.process = spawn(kept.program)
+        except OSError as error:
+            kept.failures += 1
+            self._postpone(kept, f"cannot be started: {error}")
+        else:
+            kept.started, kept.due = now, None
+            kept.restarts += 1
+
+    def _postpone(self, kept: _Kept, why: str) -> None:
+        pause = min(self._patience.longest_backoff_s, self._patience.backoff_s * 2 ** (kept.failures - 1))
+        kept.due = time.monotonic() + pause
+        self._on_event(f"{kept.program.name} {why}; restart {kept.restarts + 1} in {pause:g} s")
 
 
 def _ending(code: int) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from gistline.domain import Role
 from gistline.errors import Conflict, NotAllowed
 from gistline.flows.add_person import Rights, check_password, check_rights
-from gistline.flows.sign_in import canonical
+from gistline.flows.sign_in import begin_attempt, canonical
 from gistline.settings_access import AccessSettings
 from gistline.storage import audit
 from gistline.storage.passwords import hash_password, is_password
@@ -59,20 +59,27 @@ def set_password(
 def change_own_password(sessions: Sessions, name: str, *, old: str, new: str, settings: AccessSettings) -> None:
     """Let somebody who knows the old password set a new one; every session is over.
 
+    A wrong one counts like a failed sign-in: a stolen session is no place to try passwords out.
+
     Raises:
         NotAllowed: the old password is wrong.
+        TooManyRequests: too many were wrong lately.
         RequestRejected: the new password is not acceptable.
         StorageUnavailable: the database does not answer.
 
     """
     check_password(name, new, settings)
     with transaction(sessions) as session:
+        begin_attempt(session, name, f"password of {name}", settings)
         known = find_person(session, name).password_hash
-    if not is_password(old, known):
-        raise NotAllowed("The old password is wrong.", cure="An admin can set a new one.")
-    hashed = hash_password(new)
+    # No transaction is open while this takes its tenths of a second.
+    hashed = hash_password(new) if is_password(old, known) else ""
     with transaction(sessions) as session:
-        _replace_password(session, find_person(session, name), hashed, by=f"person {name}")
+        row = find_person(session, name)
+        if hashed and row.password_hash == known:
+            _replace_password(session, row, hashed, by=f"person {name}")
+            return
+    raise NotAllowed("The old password is wrong.", cure="An admin can set a new one.")
 
 
 def disable_person(sessions: Sessions, name: str, *, by: str = audit.SYSTEM) -> int:

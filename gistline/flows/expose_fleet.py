@@ -35,7 +35,9 @@ FAMILIES: Final = {
     "gistline_oldest_pending_age_seconds": Family("gauge", "How long the oldest pending frame has waited."),
     "gistline_leases_overdue": Family("gauge", "Running frames whose lease ran out and which nobody returned yet."),
     "gistline_report_windows_waiting": Family("gauge", "Report windows that are pending or running.", ("state",)),
-    "gistline_oldest_due_window_age_seconds": Family("gauge", "How long ago the oldest unwritten window ended."),
+    "gistline_oldest_due_window_age_seconds": Family(
+        "gauge", "How long the oldest unwritten window is late: since its end, or since its deadline if it has one."
+    ),
     "gistline_dead_letters_open": Family("gauge", "Frames given up that nobody has decided about.", ("kind",)),
     "gistline_alarms_firing": Family("gauge", "Alarms that fire at this moment.", ("severity",)),
     "gistline_alarm_deliveries_waiting": Family("gauge", "Notices that have not reached their output yet."),

@@ -38,7 +38,7 @@ def prune_frames(sessions: Sessions, store: FrameStore, settings: FrameSettings)
     while True:
         with transaction(sessions) as session:
             old = outlived_bytes(session, keep_days=settings.keep_days, limit=CHUNK)
-            delete_all(release_bytes(session, old), store)
+            delete_all(session, release_bytes(session, old), store)
         pruned += len(old)
         if len(old) < CHUNK:
             return pruned
@@ -57,9 +57,7 @@ def prune_orphans(sessions: Sessions, store: FrameStore) -> int:
 
 def _delete_orphans(sessions: Sessions, store: FrameStore, digests: set[str]) -> int:
     with transaction(sessions) as session:
-        nobodys = orphans(session, digests)
-        delete_all(nobodys, store)
-    return len(nobodys)
+        return delete_all(session, orphans(session, digests), store)
 
 
 def _chunks(digests: Iterator[str]) -> Iterator[set[str]]:

@@ -41,8 +41,7 @@ def sign_in(sessions: Sessions, name: str, password: str, *, address: str, setti
     """
     name = canonical(name)
     with transaction(sessions) as session:
-        _check_attempts(session, name, address, settings)
-        note_attempt(session, name, address)
+        begin_attempt(session, name, address, settings)
         row = named(session, name)
         known = row.password_hash if row is not None else None
     # No transaction is open while this takes its tenths of a second.
@@ -62,7 +61,13 @@ def canonical(name: str) -> str:
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
-def _check_attempts(session: Session, name: str, address: str, settings: AccessSettings) -> None:
+def begin_attempt(session: Session, name: str, address: str, settings: AccessSettings) -> None:
+    """Note that a password is tried from ``address``; it is struck out when it was right.
+
+    Raises:
+        TooManyRequests: too many were wrong lately, under this name or from this address.
+
+    """
     prune_attempts(session, window_min=settings.lockout_min)
     failed = count_attempts(session, name, address, window_min=settings.lockout_min)
     most = settings.attempts_anywhere
@@ -71,6 +76,7 @@ def _check_attempts(session: Session, name: str, address: str, settings: AccessS
         raise TooManyRequests(
             "Too many sign-ins failed.", cure=f"Try again in {ceil(wait_s / 60)} minutes.", retry_after_s=wait_s
         )
+    note_attempt(session, name, address)
 
 
 def _let_in(session: Session, row: PersonRow, password: str, *, address: str, settings: AccessSettings) -> SignedIn:

@@ -60,7 +60,10 @@ class GateTeller:
         self._closed = False
         self._note_due = 0.0
         self._told = self._out_of_hand = 0
-        self._thread = Thread(target=self._run, name="gates", daemon=True)
+        self._thread = self._new_thread()
+
+    def _new_thread(self) -> Thread:
+        return Thread(target=self._run, name="gates", daemon=True)
 
     def open(self) -> None:
         """Begin."""
@@ -73,6 +76,11 @@ class GateTeller:
         with self._wake:
             self._waiting.append(decision)
             self._told += 1
+            if not (self._closed or self._thread.is_alive()):
+                # What ended it is in the log, and what it held is left to its deadline; the frames after that are not.
+                self._out_of_hand = self._told - len(self._waiting)
+                self._thread = self._new_thread()
+                self._thread.start()
             self._wake.notify_all()
 
     def let_pass(self) -> None:

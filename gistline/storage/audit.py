@@ -19,7 +19,7 @@ def record(session: Session, *, actor: str, action: str, subject: str, detail: M
 
     Args:
         session: the transaction that makes the change.
-        actor: who: ``person anna``, ``program erp``, ``command line root@gate-pc``, or :data:`SYSTEM`.
+        actor: who: ``person anna``, ``program erp``, ``root@gate-pc`` for the command line, or :data:`SYSTEM`.
         action: what, as ``noun.verb``: ``camera.add``, ``model.promote``.
         subject: to which: ``camera gate-7``.
         detail: what is worth knowing, as JSON; never a password, a key or a token.

@@ -83,7 +83,9 @@ def queue_facts(session: Session) -> QueueFacts:
     ).one()
     open_windows = text("report_windows.state IN ('pending', 'running')")
     windows = session.execute(select(ReportWindow.state, func.count()).where(open_windows).group_by(ReportWindow.state))
-    due = select(_age(func.min(ReportWindow.ends_at))).where(text("report_windows.state = 'pending'"))
+    # One that may wait for a batch is not late before its deadline.
+    late_from = func.min(func.greatest(ReportWindow.ends_at, ReportWindow.deadline_at))
+    due = select(_age(late_from)).where(text("report_windows.state = 'pending'"))
     letters = select(DeadLetterRow.kind, func.count()).where(DeadLetterRow.resolved_at.is_(None))
     firing = select(AlarmRow.severity, func.count()).where(text("alarms.state = 'firing'")).group_by(AlarmRow.severity)
     late = text("gate_verdicts.kind IS NULL AND gate_verdicts.due_at < now()")

@@ -129,20 +129,27 @@ def has_strays(session: Session, period: Period) -> bool:
 
 
 def make_period(session: Session, period: Period, *, wait_ms: int) -> bool:
-    """Make the period's partitions; false, with nothing done, when the tables stayed busy for ``wait_ms``."""
+    """Make the period's partitions; false, with nothing done, when the tables stayed busy for ``wait_ms``.
 
-    def make() -> bool:
-        for table in CUT_BY:
-            like = f"CREATE TABLE {table}_{period.name} (LIKE {table} INCLUDING ALL EXCLUDING IDENTITY)"
-            session.execute(text(like))
-        for statement in _links(period):
-            session.execute(text(statement))
+    The new tables are built before anything is locked: the fleet waits only while they are attached.
+    """
+
+    def attach() -> bool:
         for table in CUT_BY:
             bounds = f"FROM ('{period.lowest}') TO ('{period.end}')"
             session.execute(text(f"ALTER TABLE {table} ATTACH PARTITION {table}_{period.name} FOR VALUES {bounds}"))
         return True
 
-    return when_quiet(session, [f"{table}_{DEFAULT}" for table in CUT_BY], make, wait_ms=wait_ms)
+    with session.begin_nested() as whole:
+        for table in CUT_BY:
+            like = f"CREATE TABLE {table}_{period.name} (LIKE {table} INCLUDING ALL EXCLUDING IDENTITY)"
+            session.execute(text(like))
+        for statement in _links(period):
+            session.execute(text(statement))
+        made = when_quiet(session, [f"{table}_{DEFAULT}" for table in CUT_BY], attach, wait_ms=wait_ms)
+        if not made:
+            whole.rollback()
+    return made
 
 
 def when_quiet(session: Session, tables: Sequence[str], act: Callable[[], bool], *, wait_ms: int) -> bool:

@@ -73,7 +73,10 @@ def _engine(settings: DatabaseSettings) -> Engine:
         hide_parameters=True,  # a digest, a hash or somebody's text has no place in an error
         connect_args={
             "connect_timeout": settings.connect_timeout_s,
-            "options": f"-c statement_timeout={settings.statement_timeout_s * 1000} -c timezone=UTC",
+            "options": (
+                f"-c statement_timeout={settings.statement_timeout_s * 1000} "
+                f"-c idle_in_transaction_session_timeout={settings.idle_timeout_s * 1000} -c timezone=UTC"
+            ),
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 3,

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -68,6 +69,7 @@ def set_up_logging(settings: LogSettings, *, service: str, secrets: Iterable[str
     logging.captureWarnings(True)
     if settings.format == "json":
         sys.excepthook = _log_uncaught
+        threading.excepthook = _log_uncaught_of_thread
 
 
 class Mask:
@@ -171,3 +173,12 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceb
         sys.__excepthook__(kind, error, trace)
         return
     logging.getLogger("gistline").critical("the process ends: %s", error, exc_info=(kind, error, trace))
+
+
+def _log_uncaught_of_thread(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is None or issubclass(ended.exc_type, SystemExit):
+        return
+    name = ended.thread.name if ended.thread else "unknown"
+    logging.getLogger("gistline").critical(
+        "the thread %s ends: %s", name, ended.exc_value, exc_info=(ended.exc_type, ended.exc_value, ended.exc_traceback)
+    )

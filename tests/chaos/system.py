@@ -210,6 +210,7 @@ def _settings(
             url=SecretStr(f"postgresql+psycopg://gistline@/gistline?host={postgres.data}&port=5432"),
             connect_timeout_s=2,
             statement_timeout_s=5,
+            idle_timeout_s=3,
         ),
         redis=RedisSettings(
             url=SecretStr(f"redis://{HOST}:{redis.port}/0"),

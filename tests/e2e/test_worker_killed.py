@@ -19,7 +19,7 @@ from gistline.storage.run_totals import frame_totals
 from gistline.storage.session import Sessions, close_database, open_database, transaction
 from gistline.storage.tables import FindingRow, FrameRow, VerdictRow
 
-FRAMES = 90
+FRAMES = 60
 KILLS = 2
 
 
@@ -41,6 +41,7 @@ def test_sigkill_in_mid_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
         api={"port": 0},
         # A dead worker's frames come back soon, and being killed twice by this test is not the frames' fault.
         fleet={"lease_s": 2.0, "max_attempts": 10, "retry_backoff_s": 0.1},
+        passport={"required": False},  # measuring takes as long as all else here, and is tested elsewhere
     )
     shots = {camera: list(frames) for camera, frames in simulated(FRAMES, seed=7).items()}
     with running(settings, say=lambda _: None, on_event=lambda _: None) as stack:

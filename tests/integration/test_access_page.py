@@ -75,6 +75,13 @@ def test_everybody_changes_his_own_password_and_nobody_else_s(api: RunningApi) -
         assert sign_in(browser, "anna", f"{PASSWORD} new").status_code == 303
 
 
+def test_a_stolen_session_is_no_place_to_try_passwords_out(api: RunningApi) -> None:
+    with api.browser(api.add_person("anna")) as browser:
+        tried = [send(browser, "password", old=f"guess {one}", new=f"{PASSWORD} new").status_code for one in range(6)]
+        assert tried == [403] * 5 + [429]
+        assert send(browser, "password", old=PASSWORD, new=f"{PASSWORD} new").status_code == 429
+
+
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.OPERATOR])
 def test_only_admins_see_the_page(api: RunningApi, role: Role) -> None:
     with api.browser(api.add_person("anna", role)) as browser:

@@ -15,7 +15,9 @@ from sqlalchemy import select
 from gistline.cli import serving_probe
 from gistline.cli.checks import State
 from gistline.domain import Box, Detection, EngineInfo, FrameState, Verdict, VerdictKind
+from gistline.errors import EngineUnproven
 from gistline.flows.inspect_frames import inspect_frames
+from gistline.flows.measure_passport import MeasuringTools
 from gistline.storage.frames import Lease, Outcome, claim_fresh, finish
 from gistline.storage.heartbeats import Beat, save_beat
 from gistline.storage.session import transaction
@@ -23,6 +25,7 @@ from gistline.storage.tables import FindingRow, VerdictRow
 from tests.support.fleet import Fleet, fleet, fleet_settings
 from tests.support.processes import wait_until
 from tests.support.twin_detector import Order, TwinDetector
+from workers import serving
 
 NOWHERE = "redis://127.0.0.1:1/0"
 WITHIN_S = 20.0
@@ -130,3 +133,33 @@ def test_the_doctor_tells_of_workers_in_trouble(line: Fleet) -> None:
     assert "goes on with m.onnx: promotion 2 fails here" in said[1]
     assert "UNPROVEN" in said[2]
     assert "takes no work: no passport" in said[3]
+
+
+def test_a_refused_engine_is_looked_at_again_without_any_news(line: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever measured it, and stood still or died over that, leaves none."""
+    monkeypatch.setattr(serving, "LOOK_AGAIN_S", 0.3)
+    tools = MeasuringTools(line.sessions, line.settings)
+    said: list[bool] = []
+    serving._wait_for_news(tools, serving.news(tools), lambda: said.append(True))
+    assert said
+
+
+@pytest.mark.parametrize(("again_s", "tries"), [(0.0, 2), (600.0, 1)])
+def test_a_promotion_that_could_not_be_followed_is_tried_again_in_time(
+    line: Fleet, monkeypatch: pytest.MonkeyPatch, again_s: float, tries: int
+) -> None:
+    monkeypatch.setattr(serving, "LOOK_AGAIN_S", again_s)
+    tried: list[bool] = []
+
+    def refuse(*_given: object) -> None:
+        tried.append(True)
+        raise EngineUnproven("Another process has been measuring it.")
+
+    monkeypatch.setattr(serving, "wanted_model", refuse)
+    station = line.station(TwinDetector())
+    follower = serving.Follower(MeasuringTools(line.sessions, line.settings), station)
+    for _ in range(2):
+        follower.follow()
+    station.close()
+    assert len(tried) == tries
+    assert "measuring" in follower.error

@@ -64,6 +64,14 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("used") / "data"
 
 
+def test_a_password_for_another_server_does_not_reach_the_children(clean_settings: Path, used: Path) -> None:
+    named = load_settings(data_dir=used, redis={"password": "of-another"}, database={"password": "of-another"})
+    with servers(named) as settings:
+        command = [sys.executable, "-c", CHILD, pickle.dumps(settings).hex()]
+        child = subprocess.run(command, env=child_environment(settings), check=True, capture_output=True, text=True)
+    assert json.loads(child.stdout)[0]
+
+
 def test_both_servers_run_shared_by_a_second_command_and_owned_by_one(clean_settings: Path, used: Path) -> None:
     unnamed = load_settings(data_dir=used)
     with servers(unnamed) as settings:

@@ -108,6 +108,23 @@ def test_a_killed_program_is_started_again_and_counted(tmp_path: Path) -> None:
     assert supervisor.pids() == {}
 
 
+def test_a_program_that_cannot_be_started_for_a_moment_costs_no_other(tmp_path: Path) -> None:
+    events: list[str] = []
+    log = tmp_path / "worker.log"
+    with Supervisor(QUICK, on_event=events.append) as supervisor:
+        for name in ("worker", "other"):
+            supervisor.start(program(name, SLEEPS, tmp_path))
+        wait_until(lambda: "up" in said(tmp_path, "worker"), "the program runs")
+        other = supervisor.pids()["other"]
+        log.unlink()
+        log.mkdir()
+        os.kill(supervisor.pids()["worker"], signal.SIGKILL)
+        wait_until(lambda: any("cannot be started" in event for event in events), "a start fails")
+        log.rmdir()
+        wait_until(lambda: "up" in said(tmp_path, "worker"), "the program runs again")
+        assert supervisor.pids()["other"] == other
+
+
 def test_the_pause_grows_while_a_program_keeps_ending(tmp_path: Path) -> None:
     events: list[str] = []
     with Supervisor(QUICK, on_event=events.append) as supervisor:

@@ -66,19 +66,19 @@ def test_a_file_for_gpus_is_symmetric(frames: Path, tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.usefixtures("clean_settings")
-@pytest.mark.timeout(400)  # two minutes of inference where another test shares the cores
 def test_a_search_prints_what_it_measured_and_draws_it(
     frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GISTLINE_PASSPORT__BOARDS", "20")
     picture = tmp_path / "pareto.svg"
     wished = ("--max-loss", "50", "--rounds", "0", "--picture", str(picture), "--method", "minmax")
-    assert quantise(frames, tmp_path / "s.onnx", *wished) == 0
+    kept = ("--keep", "*backbone*", "--keep", "*neck*")  # the six of the head are enough to choose among
+    assert quantise(frames, tmp_path / "s.onnx", *wished, *kept) == 0
     said = capsys.readouterr().out
     assert "chosen" in said
     assert "12 of 20 images of 20 rendered boards" in said
     assert picture.read_text().count("<path") > 10
-    assert read_model(tmp_path / "s.onnx").quantised_convolutions == 45
+    assert read_model(tmp_path / "s.onnx").quantised_convolutions == 6
 
 
 @pytest.mark.usefixtures("clean_settings")

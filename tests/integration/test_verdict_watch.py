@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from sqlalchemy import insert, select
 from uuid_utils.compat import uuid7
 
-from gistline.domain import VerdictKind
+from gistline.domain import Verdict, VerdictKind
 from gistline.domain_acting import VerdictSource
+from gistline.flows.tell_gates import GateTeller
 from gistline.flows.verdict_out import VerdictOut
 from gistline.flows.watch_verdicts import VerdictWatch
 from gistline.settings import Settings
 from gistline.settings_acting import VerdictChannelSettings
+from gistline.storage.findings import Measure
+from gistline.storage.frames import Outcome
 from gistline.storage.gate_verdicts import CHUNK
 from gistline.storage.session import Sessions, close_database, open_database, transaction
 from gistline.storage.tables import GateVerdictRow
 from tests.support.fleet import fleet_settings
+from tests.support.processes import wait_until
 
 LONG_AGO = timedelta(days=31)
 
@@ -70,3 +75,35 @@ def test_old_verdicts_go_a_few_a_round_so_that_no_deadline_waits_for_them(
         left.append(count(sessions, before=timedelta(days=30)))
     assert left == [CHUNK + 50, 50, 0]
     assert count(sessions, before=timedelta(days=28)) == 10
+
+
+class OnceBroken(VerdictOut):
+    """Fails once in a way that nobody foresaw."""
+
+    broken = True
+
+    def taken(self) -> list[UUID]:
+        if self.broken:
+            self.broken = False
+            raise RuntimeError("as planned")
+        return super().taken()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_failure_that_nobody_foresaw_does_not_silence_the_gates(settings: Settings, sessions: Sessions) -> None:
+    save(sessions, 1, ago=timedelta(seconds=0), decided=False)
+    with transaction(sessions) as session:
+        frame_id = session.scalars(select(GateVerdictRow.frame_id)).one()
+    out = OnceBroken(settings, name="worker")
+    teller = GateTeller(sessions, out, settings.verdicts)
+    teller.open()
+    wait_until(lambda: not out.broken, "the failure")
+    found = Verdict(VerdictKind.OK, "nothing found")
+    teller.tell(Outcome.inspected(frame_id, found, ()), Measure(None, 0.25, 0.5))
+
+    def decided() -> bool:
+        with transaction(sessions) as session:
+            return session.scalars(select(GateVerdictRow.kind)).one() is VerdictKind.OK
+
+    wait_until(decided, "the verdict")
+    teller.close()

@@ -35,7 +35,7 @@ from gistline.storage.frame_ledger import read_frame_ledger
 from gistline.storage.session import Sessions, open_database, transaction
 from gistline.storage.tables import FindingRow, FrameRow, VerdictRow
 from tests.support.processes import ROOT, wait_until
-from tests.support.twin_detector import FRAME_MS, Order
+from tests.support.twin_detector import FRAME_MS, GATE, Order
 
 SCRIPT = ROOT / "tests" / "support" / "twin_detector.py"
 
@@ -61,7 +61,7 @@ def fleet_settings(database_url: str, redis_url: str, folder: Path, **fleet: Any
     }
     return Settings(
         data_dir=folder,
-        database=DatabaseSettings(url=SecretStr(database_url)),
+        database=DatabaseSettings(url=SecretStr(database_url), idle_timeout_s=3),
         redis=RedisSettings(url=SecretStr(redis_url)),
         frames=FrameSettings(store_url=(folder / "frames").as_uri(), keep=Keep.ALL, fsync=False),
         fleet=FleetSettings(**(quick | fleet)),
@@ -136,6 +136,14 @@ class Fleet:
         wanted = set(ids)
         wait_until(lambda: wanted <= self.in_state(*FINAL_STATES), "every frame has ended", within_s=within_s)
 
+    def hold(self) -> None:
+        """Every worker stops at its next frame, which stays running, until :meth:`let_go`."""
+        (self.settings.data_dir / "gate").touch()
+
+    def let_go(self) -> None:
+        """Workers go on."""
+        (self.settings.data_dir / "gate").unlink()
+
     def start_worker(self, *, frame_ms: float = 0.0) -> Worker:
         """Start a detect worker process with the twin."""
         log = self.settings.data_dir / f"worker-{len(self.workers)}.log"
@@ -150,7 +158,8 @@ class Worker:
     def __init__(self, settings: Settings, log: Path, frame_ms: float) -> None:
         self.log = log
         ours = {name: value for name, value in os.environ.items() if not name.upper().startswith("GISTLINE_")}
-        environment = ours | as_environment(settings) | {FRAME_MS: str(frame_ms)}
+        environment = ours | as_environment(settings)
+        environment |= {FRAME_MS: str(frame_ms), GATE: str(settings.data_dir / "gate")}
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.twin_detector"],
@@ -173,6 +182,10 @@ class Worker:
     def suspend(self) -> None:
         """SIGSTOP: it neither works nor dies."""
         self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT, after :meth:`suspend`."""
+        self.process.send_signal(signal.SIGCONT)
 
     def terminate(self) -> int:
         """SIGTERM; returns the exit code."""

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Generator, Iterable
 from enum import IntEnum
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ from gistline.settings import DetectionSettings, load_settings
 from workers.__main__ import run_detect, set_up_logging
 
 FRAME_MS = "TWIN_FRAME_MS"
+GATE = "TWIN_GATE"
+"""Path of a file: while it exists, no frame is looked at."""
 
 
 class Order(IntEnum):
@@ -39,8 +42,9 @@ class Order(IntEnum):
 class TwinDetector:
     """Looks at one frame after the other, ``frame_ms`` milliseconds each."""
 
-    def __init__(self, frame_ms: float = 0.0) -> None:
+    def __init__(self, frame_ms: float = 0.0, gate: Path | None = None) -> None:
         self._frame_s = frame_ms / 1000
+        self._gate = gate
         self.seen: list[int] = []
 
     @property
@@ -69,6 +73,8 @@ class TwinDetector:
         order = int(image.reshape(-1)[0])
         self.seen.append(order)
         time.sleep(self._frame_s)
+        while self._gate is not None and self._gate.exists():
+            time.sleep(0.005)
         if order == Order.KILL:
             os.kill(os.getpid(), signal.SIGKILL)
         if order == Order.RAISE:
@@ -79,8 +85,9 @@ class TwinDetector:
 
 
 def open_twin(_model: ModelFile, _settings: DetectionSettings) -> TwinDetector:
-    """Opened like the real one; its speed comes from the environment."""
-    return TwinDetector(float(os.environ.get(FRAME_MS, "0")))
+    """Opened like the real one; its speed and its gate come from the environment."""
+    gate = os.environ.get(GATE)
+    return TwinDetector(float(os.environ.get(FRAME_MS, "0")), Path(gate) if gate else None)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
@@ -114,13 +115,19 @@ def test_a_process_logs_in_the_form_that_the_settings_ask_for(
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(root, "level", root.level)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
     set_up_logging(LogSettings.model_validate({"format": form, "level": "warning"}), service="api", secrets=["hunter2"])
     logging.getLogger("x").info("not this")
     logging.getLogger("x").warning("this hunter2")
     sys.excepthook(ValueError, ValueError("the end"), None)
+    thread = threading.Thread(target=int, args=["hunter2"], name="gates")
+    thread.start()
+    thread.join()
     logging.captureWarnings(False)
     said = capsys.readouterr().err
     assert "not this" not in said
     assert "this ***" in said
     if form == "json":
-        assert [json.loads(line)["level"] for line in said.splitlines()] == ["warning", "critical"]
+        assert [json.loads(line)["level"] for line in said.splitlines()] == ["warning", "critical", "critical"]
+        assert "the thread gates ends: invalid literal for int() with base 10: '***'" in said
+        assert "hunter2" not in said

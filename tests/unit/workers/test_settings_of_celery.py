@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from gistline.dispatch import QUEUE_OF, TaskName
+from gistline.dispatch import QUEUE_OF, TaskName, sender_app
 from gistline.settings import RedisSettings, Settings
 from workers.app import QUEUES, Fleet, create_celery
 from workers.tasks import add_detect_tasks, add_report_tasks, add_upkeep_tasks
-from workers.upkeep import schedule
+from workers.upkeep import BoundedScheduler, schedule
 
 SETTINGS = Settings(redis=RedisSettings(url=SecretStr("redis://127.0.0.1:1/0")))
 
@@ -71,3 +71,15 @@ def test_beat_rings_every_duty_and_each_message_expires() -> None:
     carry_ids = {TaskName.DETECT_FRAMES, TaskName.WRITE_REPORT}
     assert set(duties) == {task.value for task in TaskName if task not in carry_ids}
     assert all(duty["options"]["expires"] >= duty["schedule"] for duty in duties.values())
+
+
+def test_rare_duties_are_rung_soon_after_the_start_and_not_at_once() -> None:
+    app = sender_app(SETTINGS.redis)
+    app.conf.update(beat_schedule=schedule(SETTINGS))
+    scheduler = BoundedScheduler(app, lazy=True)
+    scheduler.setup_schedule()
+    due = {name: entry.is_due() for name, entry in scheduler.schedule.items()}
+    for task in (TaskName.PRUNE_FRAMES, TaskName.PRUNE_ORPHANS):
+        now, in_s = due[task.value]
+        assert not now
+        assert 590 < in_s <= 600
