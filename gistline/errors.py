@@ -182,6 +182,12 @@ class BudgetExhausted(GistlineError):
         self.runs_at = runs_at
 
 
+class BuyingStopped(BudgetExhausted):
+    """The provider takes no more orders: a limit of spending is reached there. Asked again at ``runs_at``."""
+
+    title = "Buying stopped"
+
+
 class AnswerPending(GistlineError):
     """The answer comes by batch, or by a call of its own at ``until`` (timezone-aware) at the latest."""
 
@@ -216,6 +222,17 @@ class WriterFailed(GistlineError):
         super().__init__(message, cure=cure, **ids)
         self.retry_after_s = retry_after_s
         self.unknown = unknown
+
+
+class SpendLimitReached(WriterFailed):
+    """The provider says that a limit of spending is reached there (``code``): no back-off of ours helps with that."""
+
+    status_code = 429
+    title = "Spend limit reached"
+
+    def __init__(self, message: str, *, code: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.code = code
 
 
 class WriterRefused(WriterFailed):

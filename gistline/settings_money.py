@@ -23,6 +23,14 @@ class MoneySettings(Section):
     budget_recheck_s: float = knob(
         60.0, "A report that waits for money held by others asks again after this.", unit="s", ge=1, le=3600
     )
+    spend_limit_pause_s: float = knob(
+        3600.0,
+        "Where the provider says that a spend limit is reached there, nothing is bought for this long, or as long as "
+        "it says itself; then it is asked again.",
+        unit="s",
+        ge=1,
+        le=86_400,
+    )
     deadline_minutes: int = knob(
         0,
         "How long after its window has closed a report may come; then it goes by batch, at half price. 0 is urgent.",

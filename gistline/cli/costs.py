@@ -25,6 +25,7 @@ from gistline.storage.tables import AttemptState
 COMMANDS = {
     "caching": Entry("gistline.cli.costs_caching", "Whether the prompt's fixed part is cached, with the arithmetic."),
     "holds": Entry("gistline.cli.costs_holds", "Attempts that may have cost something: list, settle, release."),
+    "resume": Entry("gistline.cli.costs_resume", "Buy again before the pause for the provider's spend limit is over."),
     "reprice": Entry("gistline.cli.costs_reprice", "What a time would have cost with another model."),
 }
 

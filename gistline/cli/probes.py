@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from gistline.cli import hardware_probes, serving_probe
+from gistline.cli import buying_probe, hardware_probes, serving_probe
 from gistline.cli.checks import Check, State
 from gistline.detection import hardware
 from gistline.detection.model_file import BUNDLED, bundled_path, load_model
@@ -39,6 +39,7 @@ def examine(settings: Settings) -> Iterator[Check]:
     yield _model(settings)
     yield _checksums()
     yield from serving_probe.examine(settings)
+    yield from buying_probe.examine(settings)
     yield _ranks()
 
 

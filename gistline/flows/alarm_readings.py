@@ -15,6 +15,7 @@ from gistline.domain_acting import Reading, RuleKind, Scope
 from gistline.domain_money import BudgetScope
 from gistline.storage import alarm_sources as sources
 from gistline.storage.budgets import budget_states
+from gistline.storage.buying_stops import stop_in_force
 from gistline.storage.token_record import token_drifts
 
 
@@ -61,6 +62,13 @@ def _missed(session: Session, rule: Rule, now: datetime) -> Iterator[Reading]:
 
 
 def _budget(session: Session, rule: Rule, _now: datetime) -> Iterator[Reading]:
+    stop = stop_in_force(session)
+    if stop is not None and rule.line is None and rule.camera is None:
+        text = (
+            f"A limit of spending is reached at the provider ({stop.code}): {stop.said} Reports wait; buying is tried "
+            f"again at {stop.until:%Y-%m-%d %H:%M} UTC, or after 'gistline costs resume'."
+        )
+        yield Reading(Scope(label="provider"), True, text, stop.began_at)
     for state in budget_states(session):
         place = {BudgetScope.LINE: Scope(line=state.scope), BudgetScope.CAMERA: Scope(camera=state.scope)}
         scope = place.get(state.scope_kind, Scope())

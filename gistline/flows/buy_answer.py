@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 
 from gistline.costs.ceiling import dearest
 from gistline.costs.pricing import Processing, price_usage, price_vector
-from gistline.errors import AnswerPending, BudgetExhausted, LeaseLost
+from gistline.errors import AnswerPending, BudgetExhausted, LeaseLost, SpendLimitReached
+from gistline.flows.buying_stops import refuse_while_stopped, stop, stopped
 from gistline.flows.cache_prompt import with_cache
 from gistline.flows.report_tools import ReportTools
 from gistline.reports.answer import Attempt
@@ -53,6 +54,7 @@ def buy_answer(call: Call, tools: ReportTools) -> str:
 
     Raises:
         LeaseLost: another worker has the window by now; nothing was sent.
+        BuyingStopped: a limit of spending is reached at the provider.
         BudgetExhausted: a budget has too little left; nothing was sent. ``runs_at`` says when it may run.
         AnswerPending: the window is not urgent, and its answer comes with a batch.
         WriterFailed: no message came back; the ledger says what the attempt came to. ``retryable`` and
@@ -68,12 +70,13 @@ def buy_answer(call: Call, tools: ReportTools) -> str:
             raise LeaseLost("Another worker has this window.", window_id=call.window.window_id)
         # Before the answer is looked for: a batch that is collected between the two is seen with its answer then, and
         # not as one that came back without.
-        stand = _stand(session, call, tools)
+        stand = _stand(session, call, tools, at)
         stored = ledger.paid_answer(
             session, call.window.window_id, call.name, body_sha256=call.request.sha256 if call.exact else None
         )
         if stored is not None:
             return stored
+        refuse_while_stopped(session, tools)
         sent = None
         if _goes_by_batch(session, call, tools, at, stand):
             ledger.open_attempt(session, _attempt(session, call, tools, at, by_batch=True))
@@ -91,7 +94,12 @@ def buy_answer(call: Call, tools: ReportTools) -> str:
                 ledger.settle_attempt(session, attempt_id, settlement(attempt, tools.writer.model, at))
             span.note(_facts(attempt))
 
-        return tools.writer.write(request, book=book)
+        try:
+            return tools.writer.write(request, book=book)
+        except SpendLimitReached as error:
+            with transaction(tools.sessions) as session:
+                now = stop(session, error, tools)
+            raise stopped(now) from error
 
 
 def _open(session: Session, call: Call, tools: ReportTools, at: datetime) -> tuple[int, Request]:
@@ -110,11 +118,12 @@ def _open(session: Session, call: Call, tools: ReportTools, at: datetime) -> tup
     return ledger.open_attempt(session, _attempt(session, call, tools, at, by_batch=False)), call.request
 
 
-def _stand(session: Session, call: Call, tools: ReportTools) -> ledger.Batched | None:
+def _stand(session: Session, call: Call, tools: ReportTools, at: datetime) -> ledger.Batched | None:
     """How a call stands with batches, None where it has nothing to do with them."""
-    if call.window.deadline_at is None or tools.batches is None:
+    deadline = call.window.deadline_at
+    if deadline is None or tools.batches is None:
         return None
-    return ledger.batched(session, call.window.window_id, call.name)
+    return ledger.batched(session, call.window.window_id, call.name, settled=at >= deadline)
 
 
 def _goes_by_batch(

@@ -11,12 +11,13 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from gistline.errors import WriterFailed
+from gistline.errors import SpendLimitReached, WriterFailed
 from gistline.flows.buy_answer import settlement
+from gistline.flows.buying_stops import stop
 from gistline.flows.report_tools import ROUND_TRIP_S, ReportTools
 from gistline.reports.answer import Attempt, Outcome
 from gistline.reports.batches import BatchItem, BatchProvider, BatchSeen
-from gistline.storage import ledger, llm_batches
+from gistline.storage import buying_stops, ledger, llm_batches
 from gistline.storage.session import transaction
 from gistline.storage.tables import AttemptState, BatchState, LlmAttempt, LlmBatch
 
@@ -60,6 +61,8 @@ def tend_batches(tools: ReportTools) -> Tended:
 def _submit(tools: ReportTools, provider: BatchProvider) -> int:
     with transaction(tools.sessions) as session:
         llm_batches.drop_needless(session)
+        if buying_stops.stop_in_force(session) is not None:
+            return 0
         batch = llm_batches.gather(session, gather_s=tools.settings.batch_gather_s)
     if batch is None:
         return 0
@@ -70,6 +73,9 @@ def _submit(tools: ReportTools, provider: BatchProvider) -> int:
         with transaction(tools.sessions) as session:
             if error.unknown:
                 llm_batches.lost(session, batch.batch_id, str(error))
+            elif isinstance(error, SpendLimitReached):
+                stop(session, error, tools)
+                llm_batches.turned_down(session, batch.batch_id, str(error), again_in_s=0.0)
             else:
                 pause = max(error.retry_after_s or 0.0, LEAST_PAUSE_S) if error.retryable else None
                 llm_batches.turned_down(session, batch.batch_id, str(error), again_in_s=pause)

@@ -17,6 +17,7 @@ from gistline.errors import (
     AnswerPending,
     BudgetExhausted,
     BudgetTooSmall,
+    BuyingStopped,
     GistlineError,
     LeaseLost,
     SettingsError,
@@ -179,7 +180,8 @@ def _wait_for_money(case: _Case, refused: BudgetExhausted) -> ReportOutcome:
     if defers and not _paid(case):
         waiting = _without_them(case, no_money(case.language, refused.message))
         return ReportOutcome(WindowState.WRITTEN, store_report(waiting, case.tools))
-    return _wait(case, WaitsFor.BUDGET, refused, until=runs_at(case.tools, refused))
+    waits_for = WaitsFor.PROVIDER if isinstance(refused, BuyingStopped) else WaitsFor.BUDGET
+    return _wait(case, waits_for, refused, until=runs_at(case.tools, refused))
 
 
 def _wait(case: _Case, waits_for: WaitsFor, reason: GistlineError, *, until: datetime) -> ReportOutcome:

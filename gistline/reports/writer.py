@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gistline.errors import SettingsError, WriterFailed, WriterRefused
+from gistline.errors import SettingsError, SpendLimitReached, WriterFailed, WriterRefused
 from gistline.reports.answer import Attempt, Outcome, Writer, read_usage
 from gistline.reports.batches import AnthropicBatches, BatchProvider
 from gistline.reports.offline import OfflineWriter
@@ -31,6 +31,13 @@ RETRYABLE = frozenset({408, 409, 429})
 
 LONGEST_ASKED_S = 3600.0
 """Longest wait that an answer may ask for."""
+
+LONGEST_STOP_S = 86_400.0
+"""The same where a limit of spending is reached."""
+
+PAYMENT_REQUIRED = 402
+SPEND_LIMIT = "spend_limit_reached"
+"""How the codes of a 429 or 402 end that says that a limit of spending is reached, not one of requests."""
 
 NOT_BILLED = frozenset({503, 529})
 """Server errors that say that the request was never taken on; other 5xx may hide a finished, billed answer."""
@@ -128,8 +135,9 @@ def _system(request: Request) -> str | list[dict[str, Any]]:
 
 @contextmanager
 def _failing() -> Iterator[None]:
-    """Raise the SDK's errors as ours."""
+    """Raise the SDK's errors as ours; those too that it lets through while a body is read bit by bit."""
     import anthropic
+    import httpx2
 
     try:
         yield
@@ -140,6 +148,8 @@ def _failing() -> Iterator[None]:
         raise WriterFailed(
             f"The Messages API was not reached or broke off: {_cause(error)}.", unknown=unknown
         ) from error
+    except httpx2.TransportError as error:
+        raise WriterFailed(f"The Messages API broke off: {_cause(error)}.", unknown=True) from error
     except (anthropic.APIResponseValidationError, ValueError) as error:
         raise WriterFailed(
             f"The Messages API answered what is not understood: {_cause(error)}.", unknown=True
@@ -188,16 +198,28 @@ def _unanswered(error: anthropic.APIConnectionError) -> Outcome:
 def _status_failure(error: anthropic.APIStatusError) -> WriterFailed:
     said = error.api_message or error.message
     message = f"The Messages API answered {error.status_code}: {said.rstrip('.')}."
+    code = _no_more_money(error)
+    if code is not None:
+        asked = _seconds(error.response.headers.get("retry-after"), most=LONGEST_STOP_S)
+        return SpendLimitReached(message, code=code, retry_after_s=asked)
     if error.status_code in RETRYABLE or error.status_code >= 500:
         unknown = error.status_code >= 500 and error.status_code not in NOT_BILLED
         return WriterFailed(message, retry_after_s=_seconds(error.response.headers.get("retry-after")), unknown=unknown)
     return WriterRefused(message, cure="Check the key, reports.model and reports.base_url.")
 
 
-def _seconds(header: str | None) -> float | None:
+def _no_more_money(error: anthropic.APIStatusError) -> str | None:
+    """Why the provider takes no more orders, None where that is not what it says."""
+    code = error.error_code or ""
+    if code.endswith(SPEND_LIMIT):
+        return code
+    return (code or "payment_required") if error.status_code == PAYMENT_REQUIRED else None
+
+
+def _seconds(header: str | None, *, most: float = LONGEST_ASKED_S) -> float | None:
     """``retry-after`` as seconds; a date or nonsense counts as absent, and our own back-off applies."""
     try:
-        return min(LONGEST_ASKED_S, max(0.0, float(header))) if header else None
+        return min(most, max(0.0, float(header))) if header else None
     except ValueError:
         return None
 

@@ -179,10 +179,13 @@ def paid_answer(session: Session, window_id: UUID, call: str, *, body_sha256: st
     return session.scalar(query.order_by(LlmAttempt.attempt.desc()).limit(1))
 
 
-def batched(session: Session, window_id: UUID, call: str) -> Batched:
-    """How a call stands with batches: the attempt that is on its way with one, and how many went before it."""
+def batched(session: Session, window_id: UUID, call: str, *, settled: bool) -> Batched:
+    """How a call stands with batches: the attempt that is on its way with one, and how many went before it.
+
+    With ``settled``, an answer that is just being booked is waited for.
+    """
     rows = session.scalars(
-        select(LlmAttempt)
+        (select(LlmAttempt).with_for_update() if settled else select(LlmAttempt))
         .where(
             LlmAttempt.window_id == window_id,
             LlmAttempt.call == call,

@@ -31,6 +31,7 @@ from tests.support.processes import ROOT
 ATTEMPTS_BETWEEN_CRASHES = (8, 40)
 MOMENT_S = 0.3
 END_LEASES = "UPDATE report_windows SET lease_until = now() - interval '1 s' WHERE state = 'running' RETURNING id"
+LOSE_SUBMISSIONS = "UPDATE llm_batches SET created_at = created_at - interval '5 minutes' WHERE state = 'submitting'"
 
 
 def main() -> int:
@@ -38,6 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.books", description=__doc__)
     parser.add_argument("--seeds", type=_seeds, default=range(1, 4), help="one number, or a range such as 1-20")
     parser.add_argument("--windows", type=int, default=100, help="windows in a run")
+    parser.add_argument("--patient", type=float, default=0.5, help="share of the windows that go by batch")
     parser.add_argument("--workers", type=int, default=3, help="processes that write")
     given = parser.parse_args()
     failed = 0
@@ -46,7 +48,14 @@ def main() -> int:
         folder.chmod(0o755)
         with postgres(folder / "data", folder / "log", options={"fsync": "off"}) as server:
             for seed in given.seeds:
-                failed += not _run(server, Plan(seed=seed, windows=given.windows, workers=given.workers, within_s=900))
+                plan = Plan(
+                    seed=seed,
+                    windows=given.windows,
+                    workers=given.workers,
+                    patient=given.patient,
+                    within_s=900,
+                )
+                failed += not _run(server, plan)
     return 1 if failed else 0
 
 
@@ -64,7 +73,9 @@ def _run(server: str, plan: Plan) -> bool:
         finally:
             close_database(sessions)
     complaints = found.complaints()
-    counts = f"{len(found.account.pairs)} attempts, {found.unknown} unknown, {crashes} crashes"
+    counts = (
+        f"{len(found.account.pairs)} attempts, {found.by_batch} by batch, {found.unknown} unknown, {crashes} crashes"
+    )
     verdict = "equal" if not complaints else "NOT EQUAL"
     took = f"{time.monotonic() - started:.0f} s"
     sys.stdout.write(
@@ -93,6 +104,8 @@ def _crash_along(sessions: Sessions, settings: Settings, plan: Plan) -> int:
             worker.communicate()
         with sessions.begin() as session:
             lost = session.execute(text(END_LEASES)).all()
+        with sessions.begin() as session:
+            session.execute(text(LOSE_SUBMISSIONS))
         crashes += bool(lost)
     return crashes
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from gistline.simulator.messages_api import Entry, Recorded
 from gistline.simulator.messages_api.books import body_digest
+from gistline.storage import ledger
 from gistline.storage.tables import AttemptState, LlmAttempt
 
 NOTHING = Decimal(0)
@@ -50,7 +51,7 @@ class Account:
                 found.append(f"attempt {row.id} is booked at ${row.usd}, billed ${billed}")
             if row.state is AttemptState.REFUSED and billed:
                 found.append(f"attempt {row.id} counts as refused, billed ${billed}")
-            if row.state is AttemptState.SENT:
+            if row.state in {AttemptState.QUEUED, AttemptState.SENT}:
                 found.append(f"attempt {row.id} was never settled")
         return found
 
@@ -63,17 +64,25 @@ def match(session: Session, entries: Sequence[Entry], requests: Iterable[Recorde
     questions = {
         body_digest(request.body): _question(request.body) for request in requests if "messages" in request.body
     }
-    by_id = {entry.request_id or entry.custom_id: entry for entry in entries}
+    by_id = {entry.request_id: entry for entry in entries if entry.custom_id is None}
+    items: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.custom_id is not None:
+            items[entry.custom_id].append(entry)
     rows = session.scalars(select(LlmAttempt).where(~LlmAttempt.simulated).order_by(LlmAttempt.id)).all()
     known = {row.id: by_id.pop(row.request_id) for row in rows if row.request_id in by_id}
+    for row in rows:
+        mine = items[ledger.provider_key(row.window_id, row.call, row.attempt)]
+        if mine:
+            known[row.id] = mine.pop(0)
     unheard: dict[str, list[Entry]] = defaultdict(list)
     for entry in by_id.values():
-        unheard[entry.custom_id or questions[entry.body_sha256]].append(entry)
+        unheard[questions[entry.body_sha256]].append(entry)
     account = Account()
     for row in rows:
         waiting = unheard[row.body_sha256] if row.state is AttemptState.UNKNOWN else []
         account.pairs.append(Pair(row, known.get(row.id) or (waiting.pop(0) if waiting else None)))
-    account.unexplained = [entry for left in unheard.values() for entry in left if entry.billed]
+    account.unexplained = [entry for left in (*unheard.values(), *items.values()) for entry in left if entry.billed]
     return account
 
 

@@ -25,6 +25,7 @@ from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.flows.budgets import reconcile, set_budget
 from gistline.flows.close_windows import close_now
 from gistline.flows.report_tools import ReportTools, open_report_tools
+from gistline.flows.tend_batches import tend_batches
 from gistline.flows.write_report import write_report
 from gistline.settings import DatabaseSettings, ReportSettings, Settings
 from gistline.simulator.messages_api import FaultPlan, MessagesServer, Twin, TwinClock, TwinOptions
@@ -33,25 +34,34 @@ from gistline.storage.budgets import budget_states
 from gistline.storage.dashboards import cost_rows, total_costs
 from gistline.storage.ledger import abandon_lost
 from gistline.storage.session import Sessions, transaction
-from gistline.storage.tables import LlmAttempt, ReportWindow, WindowState
+from gistline.storage.tables import BatchState, LlmAttempt, LlmBatch, Processing, ReportWindow, WindowState
 from tests.books.account import Account, match
 from tests.support.reporting import add_frame
 
 LABELS = ("open", "short", "spur", "pin-hole")
 OPEN = (WindowState.PENDING, WindowState.RUNNING)
 LOOK_S = 0.05
+DEADLINE_MIN = 240
+TIME_FLIES = (
+    "UPDATE report_windows SET available_at = now(), deadline_at = deadline_at - interval '30 s' "
+    "WHERE state = 'pending'",
+    "UPDATE llm_batches SET looked_at = NULL, retry_at = NULL, deadline_at = deadline_at - interval '30 s'",
+    # A submission is over by now: a call's time-out is a second here.
+    "UPDATE llm_batches SET created_at = created_at - interval '20 minutes' WHERE state = 'lost'",
+    "UPDATE buying_stops SET until = now() WHERE until > now()",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is written, by how many threads, and with which draws."""
+    """How much is written, by how many threads, and with which draws. ``patient``: share that goes by batch."""
 
     seed: int = 7
     windows: int = 30
     workers: int = 4
     every: float = 0.5
     within_s: float = 90.0
-    models: tuple[str, ...] = ("claude-haiku-5-5",)
+    patient: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,11 @@ class Outcome:
     states: dict[WindowState, int]
     faults: set[str] = field(default_factory=set)
 
+    @property
+    def by_batch(self) -> int:
+        """Attempts that went by batch."""
+        return sum(pair.attempt.processing is Processing.BATCH for pair in self.account.pairs)
+
     def complaints(self) -> list[str]:
         """Everything that is not as it must be; empty when the account is equal to the last digit."""
         found = self.account.complaints()
@@ -117,6 +132,7 @@ def run(sessions: Sessions, plan: Plan, *, write: Write | None = None) -> Outcom
         settings = settings_for(sessions, server.url)
         (write or partial(write_all, plan=plan))(sessions, settings)
         server.service.settle()
+        collect(sessions, settings, plan)
         with transaction(sessions) as session:
             abandon_lost(session)
         with sessions() as session:
@@ -133,6 +149,23 @@ def run(sessions: Sessions, plan: Plan, *, write: Write | None = None) -> Outcom
         states=dict(states),
         faults={entry.fault for entry in twin.books.entries} - {""},
     )
+
+
+def collect(sessions: Sessions, settings: Settings, plan: Plan) -> None:
+    """Wait for batches that no window waits for any more: what they did is billed too."""
+    deadline = time.monotonic() + plan.within_s
+    tools = open_report_tools(settings, sessions)
+    while _batches_open(sessions) and time.monotonic() < deadline:
+        let_time_fly(sessions)
+        tend_batches(tools)
+        time.sleep(LOOK_S)
+    tools.writer.close()
+
+
+def _batches_open(sessions: Sessions) -> bool:
+    with sessions() as session:
+        states = (BatchState.SUBMITTING, BatchState.RUNNING, BatchState.LOST)
+        return bool(session.scalar(select(func.count()).where(LlmBatch.state.in_(states))))
 
 
 def look_up(sessions: Sessions, account: Account) -> None:
@@ -152,14 +185,17 @@ def fill(sessions: Sessions, plan: Plan) -> None:
             for _ in range(chance.randint(1, 3)):
                 labels = tuple(chance.choices(LABELS, k=chance.randint(1, 4)))
                 add_frame(session, finished_at=moment, camera=f"cam-{number}", line=line, labels=labels)
-        close_now(sessions, NullDispatcher(), ReportSettings(window_minutes=1440), line)
+        patient = DEADLINE_MIN if chance.random() < plan.patient else 0
+        close_now(sessions, NullDispatcher(), ReportSettings(window_minutes=1440, deadline_minutes=patient), line)
 
 
 def settings_for(sessions: Sessions, url: str) -> Settings:
     """A report worker's settings, such that nothing waits longer than it must."""
     with sessions() as session:
         database = session.get_bind().engine.url.render_as_string(hide_password=False)
-    reports = ReportSettings(base_url=url, timeout_s=1, retry_backoff_s=0, max_attempts=12)
+    reports = ReportSettings(
+        base_url=url, timeout_s=1, retry_backoff_s=0, max_attempts=12, batch_gather_s=0, batch_poll_s=0.1
+    )
     return Settings(
         anthropic_api_key=SecretStr("any"), database=DatabaseSettings(url=SecretStr(database)), reports=reports
     )
@@ -183,8 +219,9 @@ def write_all(sessions: Sessions, settings: Settings, plan: Plan) -> None:
 
 
 def work(sessions: Sessions, tools: ReportTools, stop: threading.Event) -> None:
-    """Take one window after the other until told to stop."""
+    """Take one window after the other, and look after batches between them, until told to stop."""
     while not stop.is_set():
+        tend_batches(tools)
         window = _due(sessions)
         if window is None:
             stop.wait(LOOK_S)
@@ -205,9 +242,10 @@ def attempts(sessions: Sessions) -> int:
 
 
 def let_time_fly(sessions: Sessions) -> None:
-    """What waits for a later moment waits no longer."""
-    with sessions.begin() as session:
-        session.execute(text("UPDATE report_windows SET available_at = now() WHERE state = 'pending'"))
+    """What waits for a later moment waits no longer; deadlines and the age of a lost batch come nearer."""
+    for statement in TIME_FLIES:  # one transaction each: the workers lock these tables in an order of their own
+        with sessions.begin() as session:
+            session.execute(text(statement))
 
 
 def _due(sessions: Sessions) -> UUID | None:

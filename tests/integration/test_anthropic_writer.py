@@ -106,7 +106,7 @@ def test_another_schema_goes_along(
     [
         (400, Outcome.REFUSED, False),
         (401, Outcome.REFUSED, False),
-        (402, Outcome.REFUSED, False),
+        (402, Outcome.REFUSED, True),
         (403, Outcome.REFUSED, False),
         (404, Outcome.REFUSED, False),
         (408, Outcome.REFUSED, True),

@@ -37,6 +37,12 @@ def test_the_ledger_equals_the_provider_s_books_whatever_goes_wrong(
     assert shown["held_usd"] == "0"
 
 
+def test_the_ledger_equals_the_books_where_half_of_all_goes_by_batch(sessions: Sessions) -> None:
+    found = run(sessions, Plan(seed=4, windows=8, every=0.4, patient=0.7))
+    assert found.complaints() == []
+    assert found.by_batch > 3
+
+
 def test_a_micro_dollar_is_seen(sessions: Sessions) -> None:
     found = run(sessions, Plan(seed=3, windows=2, every=0.0))
     assert found.complaints() == []

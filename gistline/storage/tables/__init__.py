@@ -23,7 +23,7 @@ from gistline.storage.tables.base import (
     WaitsFor,
     WindowState,
 )
-from gistline.storage.tables.budgets import BudgetHold, BudgetPeriodRow, BudgetRow
+from gistline.storage.tables.budgets import BudgetHold, BudgetPeriodRow, BudgetRow, BuyingStop
 from gistline.storage.tables.feedback import FeedbackRow
 from gistline.storage.tables.inspection import Camera, EngineRow, FindingRow, FrameKey, FrameRow, VerdictRow
 from gistline.storage.tables.queue import BatchRow, DeadLetterRow, DrainRow, RetiredPartition, SubmissionRow
@@ -46,6 +46,7 @@ __all__ = [
     "BudgetHold",
     "BudgetPeriodRow",
     "BudgetRow",
+    "BuyingStop",
     "Camera",
     "DeadLetterRow",
     "DrainRow",

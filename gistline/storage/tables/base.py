@@ -52,6 +52,7 @@ class WaitsFor(StrEnum):
 
     BUDGET = "budget"
     BATCH = "batch"
+    PROVIDER = "provider"
 
 
 class Processing(StrEnum):

@@ -83,3 +83,18 @@ class BudgetHold(Base):
     whole: Mapped[int]
     held_usd: Mapped[Decimal]
     settled_usd: Mapped[Decimal] = mapped_column(server_default="0")
+
+
+class BuyingStop(Base):
+    """The provider says that a limit of spending is reached there; nothing is bought before ``until``."""
+
+    __tablename__ = "buying_stops"
+    __table_args__ = (CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="ended_by_somebody"),)
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    code: Mapped[str]
+    said: Mapped[str]
+    began_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    until: Mapped[datetime] = mapped_column(index=True)
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str | None]
