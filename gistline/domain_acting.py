@@ -101,6 +101,8 @@ class RuleKind(StrEnum):
     QUEUE_AGE = "queue_age"
     BUDGET = "budget"
     TOKEN_DRIFT = "token_drift"  # noqa: S105 - tokens of a language model
+    ACCURACY = "accuracy"
+    DRIFT = "drift"
 
 
 FRAME_KINDS: frozenset[RuleKind] = frozenset(

@@ -25,6 +25,7 @@ from pydantic_settings.exceptions import SettingsError as SourceError
 
 from gistline.errors import SettingsError
 from gistline.settings_access import AccessSettings
+from gistline.settings_accuracy import AccuracySettings
 from gistline.settings_acting import AlarmSettings, MqttSettings, VerdictChannelSettings
 from gistline.settings_base import FILE, Environment, Section, knob, with_password
 from gistline.settings_frames import FrameSettings
@@ -282,6 +283,7 @@ class Settings(BaseSettings):
     detection: DetectionSettings = DetectionSettings()
     registry: RegistrySettings = RegistrySettings()
     passport: PassportSettings = PassportSettings()
+    accuracy: AccuracySettings = AccuracySettings()
     verdict: VerdictSettings = VerdictSettings()
     fleet: FleetSettings = FleetSettings()
     api: ApiSettings = ApiSettings()

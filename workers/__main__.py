@@ -36,6 +36,7 @@ from workers.upkeep import (
     join_fleet,
     life_duties,
     report_duties,
+    review_duties,
     run_beat,
     say_goodbye,
     say_refused,
@@ -100,6 +101,7 @@ def run_report(settings: Settings) -> int:
             Watch(report_duties(runtime), runtime.reactions),
             Watch(alarm_duties(runtime), runtime.reactions),
             Watch(batch_duties(runtime), runtime.reactions),
+            Watch(review_duties(runtime), {}),
         ]
         concurrency = settings.fleet.report_concurrency
         watch_over(health, runtime, watches[0])

@@ -14,6 +14,7 @@ from gistline.flows.keep_partitions import retire_rows
 from gistline.flows.observed_report import observed_report
 from gistline.flows.prune_alarms import prune_alarms
 from gistline.flows.prune_frames import prune_frames, prune_orphans
+from gistline.flows.prune_reviews import prune_reviews
 from gistline.flows.sweep import sweep
 from gistline.telemetry.logs import log_fields
 from workers.retries import Reactions, settled
@@ -44,7 +45,8 @@ def add_upkeep_tasks(app: Celery, held: ReportRuntime) -> None:
     sessions, store, dispatcher, settings = held.sessions, held.store, held.dispatcher, held.settings
 
     def prune() -> None:
-        prune_alarms(sessions, settings.alarms)  # first, since it needs no frame store, which may be away
+        prune_alarms(sessions, settings.alarms)  # these first, since they need no frame store, which may be away
+        prune_reviews(sessions, settings.accuracy)
         prune_frames(sessions, store, settings.frames)
         retire_rows(sessions, settings.frames)
         gather_statistics(sessions)

@@ -8,10 +8,13 @@ same duties on a schedule, and those that only it does (pruning).
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
@@ -25,6 +28,8 @@ from gistline.flows.close_windows import close_windows
 from gistline.flows.deliver_alarms import deliver_alarms
 from gistline.flows.evaluate_alarms import evaluate_alarms
 from gistline.flows.keep_partitions import make_partitions
+from gistline.flows.measure_passport import MeasuringTools
+from gistline.flows.review_accuracy import review_accuracy
 from gistline.flows.sweep import sweep
 from gistline.flows.tend_batches import tend_batches
 from gistline.settings import Settings
@@ -42,6 +47,8 @@ log = logging.getLogger(__name__)
 
 CLOSE_WINDOWS_S: Final = 5.0
 BATCHES_S: Final = 10.0
+REVIEWS_S: Final = 60.0
+"""How often a report worker asks whether a review is due."""
 PRUNE_S: Final = 3_600.0
 PARTITIONS_S: Final = 3_600.0
 ORPHANS_S: Final = 86_400.0
@@ -232,6 +239,29 @@ def alarm_duties(runtime: ReportRuntime) -> list[Duty]:
         return deliver_alarms(runtime.sessions, runtime.outputs, runtime.settings.alarms, stopping=is_stopping) > 0
 
     return [Duty(every_s, lambda: evaluate_alarms(runtime.sessions).more), Duty(every_s, deliver)]
+
+
+def review_duties(runtime: ReportRuntime) -> list[Duty]:
+    """Measuring engines again where that is due; apart from the others, since it takes its time.
+
+    It runs on the CPU with one stream, whatever the fleet has, and in a thread of low priority: inspection on the same
+    machine comes first.
+    """
+    settings = runtime.settings
+    modest = settings.detection.model_copy(update={"runtime": "openvino", "streams": 1})
+    tools = MeasuringTools(runtime.sessions, settings.model_copy(update={"detection": modest}), stopping=is_stopping)
+
+    def look() -> None:
+        yield_to_others(settings.accuracy.nice)
+        review_accuracy(tools, runtime.store)
+
+    return [Duty(REVIEWS_S, look)]
+
+
+def yield_to_others(nice: int) -> None:
+    """Give this thread, and those that it will start, so low a priority, where threads have one of their own."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
 
 class BoundedScheduler(Scheduler):  # type: ignore[misc]

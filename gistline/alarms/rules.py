@@ -82,6 +82,26 @@ class TokenParams(Params):
     window_s: int = Field(3_600, ge=60, le=604_800)
 
 
+class AccuracyParams(Params):
+    """What an engine may lose, shown by the whole 95 % interval, in the newest reviews not older than ``max_age_h``.
+
+    ``lost`` in points of mAP50-95 since its passport; ``precision`` by operators and ``agreement`` with FP32 as shares.
+    """
+
+    lost: float = Field(1.0, ge=0, le=100)
+    precision: float = Field(0.8, ge=0, le=1)
+    agreement: float = Field(0.85, ge=0, le=1)
+    max_age_h: float = Field(72.0, gt=0, le=8_760)
+
+
+class DriftParams(Params):
+    """A camera that drifted by more than ``psi``, and by more than chance, in so many ``reviews`` in a row."""
+
+    psi: float = Field(0.2, ge=0, le=10)
+    reviews: int = Field(2, ge=1, le=100)
+    max_age_h: float = Field(72.0, gt=0, le=8_760)
+
+
 PARAMS: Final[Mapping[RuleKind, type[Params]]] = {
     RuleKind.CLASS: ClassParams,
     RuleKind.SEVERITY: SeverityParams,
@@ -93,6 +113,8 @@ PARAMS: Final[Mapping[RuleKind, type[Params]]] = {
     RuleKind.QUEUE_AGE: SecondsParams,
     RuleKind.BUDGET: ShareParams,
     RuleKind.TOKEN_DRIFT: TokenParams,
+    RuleKind.ACCURACY: AccuracyParams,
+    RuleKind.DRIFT: DriftParams,
 }
 
 
@@ -162,6 +184,11 @@ def check_rule(given: Mapping[str, Any]) -> Rule:
         raise RequestRejected(
             f"Rule {rule.name!r} has label {rule.label!r}, but {rule.kind.value} does not look at classes.",
             cure="Leave the label out.",
+        )
+    if rule.kind is RuleKind.ACCURACY and (rule.line or rule.camera):
+        raise RequestRejected(
+            f"Rule {rule.name!r} is of kind accuracy, which looks at a whole engine.",
+            cure="Leave line and camera out; kind drift looks at cameras.",
         )
     return rule.model_copy(update={"params": params.model_dump()})
 

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, Entry] = {
     "up": Entry("gistline.cli.up", "Run the API, the workers and, where none are named, the servers."),
     "detect": Entry("gistline.cli.detect", "Findings of image files, in this process, without any server."),
     "model": Entry("gistline.cli.model", "Detectors: take in, quantise, measure, promote, roll back."),
+    "accuracy": Entry("gistline.cli.accuracy", "Engines in service, measured again: labels, FP32, opinions, drift."),
     "bench": Entry("gistline.cli.bench", "Latency and throughput of detectors, side by side."),
     "drain": Entry("gistline.cli.drain", "Take workers out: they finish what they hold, give back the rest and leave."),
     "stages": Entry("gistline.cli.stages", "Where the time of the last batches went: queue, decode, engine, commit."),

@@ -180,7 +180,7 @@ def _match(ranked: Sequence[Detection], boxes: Sequence[Box]) -> NDArray[np.bool
         return hits
     free = np.ones((len(THRESHOLDS), len(boxes)), np.bool_)
     each = np.arange(len(THRESHOLDS))
-    for row, overlaps in enumerate(_ious([one.box for one in ranked], boxes)):
+    for row, overlaps in enumerate(ious([one.box for one in ranked], boxes)):
         left = np.where(free, overlaps, -1.0)
         best = left.argmax(axis=1)
         hits[row] = left[each, best] >= THRESHOLDS
@@ -188,7 +188,7 @@ def _match(ranked: Sequence[Detection], boxes: Sequence[Box]) -> NDArray[np.bool
     return hits
 
 
-def _ious(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float64]:
+def ious(first: Sequence[Box], second: Sequence[Box]) -> NDArray[np.float64]:
     """Intersection over union of every pair, ``[first, second]``."""
     a, b = (np.array([(box.x, box.y, box.w, box.h) for box in boxes]).reshape(-1, 4) for boxes in (first, second))
     low = np.maximum(a[:, None, :2], b[None, :, :2])

@@ -226,6 +226,7 @@ def _note(proto: Any, source: ModelFile, table: RangeTable, *, recipe: Recipe) -
         "percentile": str(recipe.percentile) if recipe.method is Method.PERCENTILE else "",
         "calibration_images": str(table.images),
         "calibration_sha256": table.digest,
+        "calibration_looks": table.looks,
         "target": recipe.target.value,
         "activations": "int8 symmetric" if recipe.form.symmetric else "uint8",
         "weights": "per channel" if recipe.per_channel else "per tensor",

@@ -119,12 +119,13 @@ def _width(low: float, high: float) -> float:
 class RangeTable:
     """Histograms of the tensors that feed convolutions, and how many images they were taken from.
 
-    ``digest`` is the SHA-256 of those images' pixels, empty where it is not known.
+    ``digest`` is the SHA-256 of those images' pixels, ``looks`` what they looked like (as JSON); empty where not known.
     """
 
     histograms: dict[str, Histogram] = field(default_factory=dict)
     images: int = 0
     digest: str = ""
+    looks: str = ""
 
     def add(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
         """Count the tensors of one more image."""

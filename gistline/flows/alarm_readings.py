@@ -1,4 +1,4 @@
-"""Rules that look at the state of things: queue, dead letters, missed verdicts, budgets, tokens."""
+"""Rules that look at the state of things: queue, dead letters, missed verdicts, budgets, tokens, accuracy, drift."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from gistline.alarms.rules import Rule
+from gistline.domain_accuracy import Advice, Review, Reviewed, ReviewKind, ReviewVerdict
 from gistline.domain_acting import Reading, RuleKind, Scope
 from gistline.domain_money import BudgetScope
+from gistline.findings.accuracy import in_words
 from gistline.storage import alarm_sources as sources
+from gistline.storage.accuracy_reviews import newest_reviews
 from gistline.storage.budgets import budget_states
 from gistline.storage.buying_stops import stop_in_force
 from gistline.storage.token_record import token_drifts
@@ -99,9 +102,59 @@ def _token_drift(session: Session, rule: Rule, now: datetime) -> Iterator[Readin
         yield Reading(Scope(label=f"tokens of {model}"), True, text, began, facts={"requests": len(drifts)})
 
 
+def _accuracy(session: Session, rule: Rule, _now: datetime) -> Iterator[Reading]:
+    told = rule.told
+    kinds = [ReviewKind.LABELLED, ReviewKind.AGREEMENT, ReviewKind.FEEDBACK]
+    for newest, *_ in newest_reviews(session, kinds=kinds, max_age_h=told.max_age_h):
+        found = newest.found
+        if found.low is None or found.high is None:
+            continue  # too small a sample says nothing, and never alarms
+        lost = {
+            ReviewKind.LABELLED: found.low > told.lost,
+            ReviewKind.AGREEMENT: found.high < told.agreement,
+            ReviewKind.FEEDBACK: found.high < told.precision,
+        }
+        if lost[found.kind]:
+            scope = Scope(label=f"{found.measure} of {newest.model}")
+            yield Reading(scope, True, _advised(found), newest.reviewed_at, facts=_facts(newest))
+
+
+def _drift(session: Session, rule: Rule, _now: datetime) -> Iterator[Reading]:
+    told = rule.told
+    for reviews in newest_reviews(session, kinds=[ReviewKind.DRIFT], each=told.reviews, max_age_h=told.max_age_h):
+        newest, oldest = reviews[0], reviews[-1]
+        moved = [
+            one for one in reviews if one.found.verdict is ReviewVerdict.WARN and (one.found.value or 0) > told.psi
+        ]
+        if len(moved) < told.reviews or not _concerns(rule, newest.found.line, newest.found.camera):
+            continue
+        scope = Scope(newest.found.line, newest.found.camera)
+        yield Reading(scope, True, newest.found.text, oldest.reviewed_at, facts=_facts(newest))
+
+
+def _advised(found: Reviewed) -> str:
+    """What was found with advice, also where the rule is stricter than the review was."""
+    if found.advice is not Advice.NOTHING:
+        return found.text
+    by_kind = {ReviewKind.FEEDBACK: Advice.LABEL}
+    return in_words(replace(found, advice=by_kind.get(found.kind, Advice.RECALIBRATE)))
+
+
+def _concerns(rule: Rule, line: str | None, camera: str | None) -> bool:
+    return rule.line in (None, line) and rule.camera in (None, camera)
+
+
+def _facts(one: Review) -> dict[str, object]:
+    found = one.found
+    told = {name: getattr(found, name) for name in ("measure", "value", "low", "high", "bound", "sample")}
+    return told | {"advice": found.advice.value, "model": one.model, "machine": one.machine, "review": str(one.id)}
+
+
 Look = Callable[[Session, Rule, datetime], Iterator[Reading]]
 LOOKS: Final[Mapping[RuleKind, Look]] = MappingProxyType(
     {
+        RuleKind.ACCURACY: _accuracy,
+        RuleKind.DRIFT: _drift,
         RuleKind.BUDGET: _budget,
         RuleKind.TOKEN_DRIFT: _token_drift,
         RuleKind.DEAD_LETTERS: _dead_letters,

@@ -96,17 +96,10 @@ def measure_passport(
 
     """
     images = trial_images(stored.labels, tools.settings, files)
-    twin = _reference(stored, against, tools.sessions)
     with ExitStack() as stack:
-        tried = engine or _opened(stored, tools, tools.settings.detection, stack)
-        reference = tried
-        if twin.sha256 != stored.sha256 or not _is_plain(tried.info):
-            # FP32 arithmetic to the letter is what OpenVINO's hint promises; a GPU would round it to TF32.
-            plain = tools.settings.detection.model_copy(update={"runtime": "openvino"})
-            reference = _opened(twin, tools, plain, stack)
-        trial = _try((tried, reference), images, tools.stopping)
-        measured = compare(trial, stored.labels, resamples=tools.settings.passport.resamples)
-        passport = _passport(stored, (tried.info, reference.info), measured, tools.settings)
+        pair = open_pair(stored, tools, stack, against=against, engine=engine)
+        measured = measure_loss(pair, images, tools)
+        passport = _passport(stored, (pair[0].info, pair[1].info), measured, tools.settings)
     with transaction(tools.sessions) as session:
         save_passport(session, passport)
     log.info("passport %s of %s: %s", passport.id, stored.name, passport.judgement.verdict.value)
@@ -131,15 +124,43 @@ def limits_of(settings: PassportSettings) -> PassportLimits:
     return PassportLimits(**{name: getattr(settings, name) for name in PassportLimits.__dataclass_fields__})
 
 
-def _opened(stored: StoredModel, tools: MeasuringTools, settings: DetectionSettings, stack: ExitStack) -> TriedDetector:
-    made = tools.open_with(fetch_model(tools.sessions, stored, tools.settings), settings)
-    stack.callback(made.close)
-    made.warm_up()
-    return made
+def open_pair(
+    stored: StoredModel,
+    tools: MeasuringTools,
+    stack: ExitStack,
+    *,
+    against: StoredModel | None = None,
+    engine: TriedDetector | None = None,
+) -> tuple[TriedDetector, TriedDetector]:
+    """Open a model's engine and its FP32 reference, both closed by ``stack``; twice the same where it is its own.
+
+    Raises:
+        EngineUnproven: there is no FP32 twin.
+        EngineUnavailable: an engine failed.
+        ModelRejected: a file does not fit.
+
+    """
+    twin = reference_of(stored, tools.sessions, against)
+    tried = engine or open_stored(stored, tools, tools.settings.detection, stack)
+    if twin.sha256 == stored.sha256 and is_plain(tried.info):
+        return tried, tried
+    return tried, open_reference(twin, tools, stack)
 
 
-def _reference(stored: StoredModel, against: StoredModel | None, sessions: Sessions) -> StoredModel:
-    """The FP32 model to hold it against."""
+def open_reference(twin: StoredModel, tools: MeasuringTools, stack: ExitStack) -> TriedDetector:
+    """Open an FP32 model as a reference; ``stack`` closes it."""
+    # FP32 arithmetic to the letter is what OpenVINO's hint promises; a GPU would round it to TF32.
+    plain = tools.settings.detection.model_copy(update={"runtime": "openvino"})
+    return open_stored(twin, tools, plain, stack)
+
+
+def reference_of(stored: StoredModel, sessions: Sessions, against: StoredModel | None = None) -> StoredModel:
+    """The FP32 model to hold it against: ``against``, else the one that it was made of; an FP32 model itself.
+
+    Raises:
+        EngineUnproven: it names none, one that is not in the database, or one that is no such model.
+
+    """
     if against is None and not stored.quantised:
         return stored
     name = f"gistline model passport {stored.name} --against FP32_MODEL"
@@ -163,8 +184,32 @@ def _reference(stored: StoredModel, against: StoredModel | None, sessions: Sessi
     return against
 
 
-def _is_plain(info: EngineInfo) -> bool:
-    """It computes in FP32 to the letter, so it is its own reference."""
+def measure_loss(
+    pair: tuple[TriedDetector, TriedDetector], images: TrialImages, tools: MeasuringTools, *, timed: bool = True
+) -> Measurement:
+    """Let an engine and its reference look at labelled images; without ``timed`` their rates are given as 0.
+
+    Raises:
+        EngineUnproven: asked to stop.
+        EngineUnavailable: an engine failed.
+
+    """
+    trial = _try(pair, images, tools.stopping, timed=timed)
+    return compare(trial, pair[0].info.labels, resamples=tools.settings.passport.resamples)
+
+
+def open_stored(
+    stored: StoredModel, tools: MeasuringTools, settings: DetectionSettings, stack: ExitStack
+) -> TriedDetector:
+    """Open and warm up a stored model; ``stack`` closes it."""
+    made = tools.open_with(fetch_model(tools.sessions, stored, tools.settings), settings)
+    stack.callback(made.close)
+    made.warm_up()
+    return made
+
+
+def is_plain(info: EngineInfo) -> bool:
+    """Whether it computes in FP32 to the letter, so that it is its own reference."""
     return info.precision == "FP32" and info.int8_convolutions == 0 and _on_cpu(info)
 
 
@@ -172,24 +217,26 @@ def _on_cpu(info: EngineInfo) -> bool:
     return not info.runtime.lower().startswith("tensorrt")
 
 
-def _try(pair: tuple[TriedDetector, TriedDetector], images: TrialImages, stopping: Callable[[], bool]) -> Trial:
+def _try(
+    pair: tuple[TriedDetector, TriedDetector], images: TrialImages, stopping: Callable[[], bool], *, timed: bool
+) -> Trial:
     engine, reference = pair
     digest = hashlib.sha256()
     truth: list[list[LabelledBox]] = []
     found: tuple[list[list[Detection]], list[list[Detection]]] = ([], [])
-    timed: list[NDArray[np.uint8]] = []
+    first: list[NDArray[np.uint8]] = []
     samples = images.samples()
     while chunk := list(islice(samples, CHUNK)):
         if stopping():
-            raise EngineUnproven("The process was asked to leave while it measured its engine.")
+            raise EngineUnproven("The process was asked to leave, or its time was over, while it measured an engine.")
         for sample in chunk:
             digest_sample(digest, sample)
         pictures = [sample.image for sample in chunk]
-        timed = timed or pictures
+        first = first or pictures
         truth += [sample.boxes for sample in chunk]
         found[0].extend(engine.detect(pictures, MEASURED_FROM))
         found[1].extend(found[0][-len(chunk) :] if reference is engine else reference.detect(pictures, MEASURED_FROM))
-    return Trial(images.name, digest.hexdigest(), truth, *found, _rates(pair, timed))
+    return Trial(images.name, digest.hexdigest(), truth, *found, _rates(pair, first) if timed else (0.0, 0.0))
 
 
 def _rates(pair: tuple[TriedDetector, TriedDetector], images: Sequence[NDArray[np.uint8]]) -> tuple[float, float]:

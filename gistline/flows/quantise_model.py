@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,8 +16,10 @@ from gistline.detection.quantise import QuantisationResult, Recipe, collect_rang
 from gistline.detection.ranges import RangeTable
 from gistline.detection.sensitivity import Progress
 from gistline.errors import GistlineError, RequestRejected
+from gistline.findings.drift import describe_images
 from gistline.flows.image_files import image_files, read_pixels
 from gistline.flows.search_precision import Choice, Goal, search_precision
+from gistline.frames.looks import look
 from gistline.settings import Settings
 from gistline.settings_frames import FrameSettings
 
@@ -53,6 +56,7 @@ class _Folder:
     limits: FrameSettings
     progress: Progress
     unreadable: list[tuple[Path, GistlineError]] = field(default_factory=list)
+    looks: dict[str, list[float]] = field(default_factory=dict)
 
     def images(self) -> Iterator[NDArray[np.uint8]]:
         for number, path in enumerate(self.paths, 1):
@@ -61,6 +65,8 @@ class _Folder:
                 self.unreadable.append((path, pixels))
                 continue
             self.progress(f"calibration image {number} of {len(self.paths)}")
+            for name, value in look(pixels).items():
+                self.looks.setdefault(name, []).append(value)
             yield pixels
 
 
@@ -88,15 +94,16 @@ def quantise_model(
     paths = image_files(calibration)
     places = np.unique(np.linspace(0, len(paths) - 1, order.most_images).astype(int))
     folder = _Folder([paths[place] for place in places], settings.frames, progress)
-    look = CalibrationCheck()
-    table = _ranges(model, folder, look)
+    check = CalibrationCheck()
+    table = _ranges(model, folder, check)
+    table.looks = json.dumps(describe_images(folder.looks))  # what drift of the cameras will be held against
     choice = None
     if order.goal is not None:
         choice = search_precision(
             model, table, recipe=order.recipe, goal=order.goal, settings=settings, progress=progress
         )
     result = _write(model, table, out, order=order, choice=choice)
-    return Quantised(result, table.images, look.remarks(), folder.unreadable, time.perf_counter() - begun, choice)
+    return Quantised(result, table.images, check.remarks(), folder.unreadable, time.perf_counter() - begun, choice)
 
 
 def _check_out(out: Path, model: Path) -> None:
@@ -106,9 +113,9 @@ def _check_out(out: Path, model: Path) -> None:
         raise RequestRejected(f"The folder {out.parent} does not exist.", cure="Make it, or name another (--out).")
 
 
-def _ranges(model: Path, folder: _Folder, look: CalibrationCheck) -> RangeTable:
+def _ranges(model: Path, folder: _Folder, check: CalibrationCheck) -> RangeTable:
     _refuse_few(len(folder.paths), folder)
-    table = collect_ranges(model, _never_empty(folder), look=look)
+    table = collect_ranges(model, _never_empty(folder), look=check)
     _refuse_few(table.images, folder)
     return table
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from pydantic import TypeAdapter
 from sqlalchemy import Engine, func, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from gistline.domain import EngineInfo, Passport, PassportVerdict
 from gistline.errors import NotFound
 from gistline.storage.engines import register_engine
-from gistline.storage.session import Sessions
+from gistline.storage.session import Sessions, transaction
 from gistline.storage.tables import PassportRow
 
 MEASURE_LOCK: Final = 7_161_235
@@ -109,20 +110,34 @@ def news(session: Session) -> tuple[int, str]:
 
 @contextmanager
 def measuring_alone(sessions: Sessions, engine_id: int) -> Iterator[bool]:
-    """Try to become the one process that measures this engine; yields whether it is.
+    """Try to become the one process that measures this engine; yields whether it is."""
+    with holding_alone(sessions, MEASURE_LOCK, engine_id) as alone:
+        yield alone
+
+
+@contextmanager
+def holding_alone(sessions: Sessions, space: int, key: int) -> Iterator[bool]:
+    """Try to take an advisory lock of two numbers; yields whether it is held.
 
     The lock lives on a connection of its own, so that no transaction stays open while engines run, and ends with it.
+
+    Raises:
+        StorageUnavailable: the database does not answer.
+
     """
     bind = sessions.kw["bind"]
     assert isinstance(bind, Engine)  # noqa: S101 - what open_database makes
-    keys = {"space": MEASURE_LOCK, "engine": engine_id}
+    keys = {"space": space, "key": key}
+    with transaction(sessions):  # says in our words that the database is away
+        pass
     with bind.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        alone = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:space, :engine)"), keys))
+        alone = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:space, :key)"), keys))
         try:
             yield alone
         finally:
             if alone and not connection.closed and not connection.invalidated:
-                connection.execute(text("SELECT pg_advisory_unlock(:space, :engine)"), keys)
+                with suppress(DBAPIError):  # a connection that broke meanwhile took the lock with it
+                    connection.execute(text("SELECT pg_advisory_unlock(:space, :key)"), keys)
 
 
 def _passport(row: PassportRow) -> Passport:

@@ -9,6 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 READABLE: Final = (
+    "accuracy_reviews",
     "alarms",
     "batches",
     "cameras",

@@ -15,10 +15,14 @@ from sqlalchemy import Engine, create_engine, make_url, select, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
+from gistline.domain_accuracy import ReviewKind
+from gistline.findings.accuracy import unknown
+from gistline.storage.accuracy_reviews import save_reviews
 from gistline.storage.dashboards import cost_rows
 from gistline.storage.session import transaction
 from gistline.storage.tables import AttemptState, LlmAttempt, PriceUsed, ReportWindow
 from tests.support.api import CAMERA, LINE, RunningApi
+from tests.support.passports import add_engine
 from tests.support.rows import give_up, inspect, report, submit
 
 PAGE = (Path(__file__).parents[2] / "docs" / "views.md").read_text()
@@ -38,7 +42,16 @@ def filled(api: RunningApi, camera: httpx2.Client) -> RunningApi:
         inspect(api, submit(camera, frame_key=f"frame-{number}", part_number="PN-7"))
     give_up(api, submit(camera, frame_key="bad"))
     pay(api)
+    add_review(api)
     return api
+
+
+def add_review(api: RunningApi) -> None:
+    """Somebody asked how an engine is; nothing was known."""
+    found = unknown(ReviewKind.FEEDBACK, "Too few.", measure="precision")
+    with transaction(api.sessions) as session:
+        engine_id, passport_id = add_engine(session)
+        save_reviews(session, [found], engine_id=engine_id, passport_id=passport_id, machine="here")
 
 
 def pay(api: RunningApi) -> None:

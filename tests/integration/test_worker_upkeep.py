@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,14 +12,14 @@ from sqlalchemy import func, select, update
 
 from gistline.domain import FrameState
 from gistline.flows.inspect_frames import inspect_frames
-from gistline.settings import DetectionSettings, ReportSettings, Settings
-from gistline.settings_report import as_environment
+from gistline.settings import DetectionSettings, ReportSettings
 from gistline.storage.session import transaction
 from gistline.storage.tables import FrameRow, ReportRow, ReportWindow, WindowState
 from tests.support.fleet import Fleet, fleet, fleet_settings
 from tests.support.processes import wait_until
 from tests.support.redis_server import RedisServer, own_redis
 from tests.support.twin_detector import Order, TwinDetector
+from tests.support.workers import process
 from workers.upkeep import ENOUGH_WAITING
 
 
@@ -39,26 +35,6 @@ def line(database_url: str, server: RedisServer, tmp_path: Path) -> Iterator[Fle
     reports = ReportSettings(window_minutes=1, grace_s=0, writer="offline", ring_again_s=1)
     with fleet(settings.model_copy(update={"reports": reports})) as made:
         yield made
-
-
-@contextmanager
-def process(kind: str, settings: Settings, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """``python -m workers KIND`` in a folder of its own; killed at the end."""
-    folder.mkdir(exist_ok=True)
-    ours = {name: value for name, value in os.environ.items() if not name.upper().startswith("GISTLINE_")}
-    with (folder.parent / f"{kind}.log").open("wb") as log:
-        made = subprocess.Popen(
-            [sys.executable, "-m", "workers", kind],
-            cwd=folder,
-            env=ours | as_environment(settings),
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield made
-    finally:
-        made.kill()
-        made.wait()
 
 
 def test_beat_rings_no_more_than_is_heard_survives_redis_and_leaves_no_file(

@@ -24,6 +24,9 @@ from gistline.storage.passports import newest_of_model
 from gistline.storage.serving import Promotion, history
 from gistline.storage.session import transaction
 
+HIDDEN = ("sha256", "looks")
+"""Endings of what a recipe holds for programs."""
+
 
 @click.command("show")
 @click.argument("model", metavar="[NAME|SHA256]", required=False)
@@ -102,7 +105,7 @@ def _print_model(view: _View) -> None:
         "input": f"{model.input_size[0]} x {model.input_size[1]} (height, width), layout {model.layout}",
         "FP32 twin": _named(model.source_sha256, view.names),
         "calibration": model.calibration_sha256 or "not told" * model.quantised,
-        "recipe": ", ".join(f"{key} {value}" for key, value in sorted(model.recipe.items()) if "sha256" not in key),
+        "recipe": ", ".join(f"{key} {told}" for key, told in sorted(model.recipe.items()) if not key.endswith(HIDDEN)),
         "taken in": f"{model.added_at:%Y-%m-%d %H:%M} UTC, {model.origin}, {model.byte_count} bytes",
     }
     for name, value in facts.items():

@@ -5,6 +5,7 @@ made from the enum: adding one is then a plain migration.
 """
 
 from gistline.storage.tables.access import ApiKey, AuditRow, PersonRow, ProgramRow, SessionRow, SignInAttempt
+from gistline.storage.tables.accuracy import AccuracyReviewRow, DriftReferenceRow
 from gistline.storage.tables.acting import (
     AlarmDeliveryRow,
     AlarmInboxRow,
@@ -32,6 +33,7 @@ from gistline.storage.tables.serving import ModelRow, PassportRow, ServingRow, W
 from gistline.storage.tables.tokens import TokenCount, TokenDrift, TokenSample
 
 __all__ = [
+    "AccuracyReviewRow",
     "AlarmDeliveryRow",
     "AlarmInboxRow",
     "AlarmRow",
@@ -50,6 +52,7 @@ __all__ = [
     "Camera",
     "DeadLetterRow",
     "DrainRow",
+    "DriftReferenceRow",
     "EngineRow",
     "FeedbackRow",
     "FindingRow",

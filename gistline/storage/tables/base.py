@@ -26,6 +26,7 @@ from gistline.domain import (
     Role,
     VerdictKind,
 )
+from gistline.domain_accuracy import Advice, ReviewKind, ReviewVerdict
 from gistline.domain_acting import AlarmSeverity, AlarmState, DeliveryState, VerdictSource
 from gistline.domain_money import BudgetPeriod, BudgetScope
 
@@ -134,6 +135,9 @@ class Base(DeclarativeBase):
         DeadLetterResolution: _enum(DeadLetterResolution, "resolution"),
         Role: _enum(Role, "role"),
         Feedback: _enum(Feedback, "opinion"),
+        ReviewKind: _enum(ReviewKind, "kind"),
+        ReviewVerdict: _enum(ReviewVerdict, "verdict"),
+        Advice: _enum(Advice, "advice"),
     }
 
 
