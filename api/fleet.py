@@ -1,7 +1,8 @@
-"""Cameras, engines and their passports."""
+"""Cameras, engines, their passports, and what they are worth in service."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 from uuid import UUID
 
@@ -21,10 +22,15 @@ from api.lists import (
     PassportEntry,
     PassportList,
     PassportsQuery,
+    ReviewEntry,
+    ReviewList,
+    ReviewsQuery,
 )
 from api.problems import problems_of
+from gistline.domain_accuracy import Review
 from gistline.errors import NotFound
-from gistline.storage import lists
+from gistline.storage import accuracy_reviews, lists
+from gistline.storage.accuracy_reviews import ReviewFilter
 from gistline.storage.passports import read_passport
 from gistline.storage.session import transaction
 from gistline.storage.tables import EngineRow
@@ -62,6 +68,21 @@ def read(passport_id: UUID, _: CallerOf, services: ServicesOf) -> PassportAnswer
     """One passport with its evidence."""
     with transaction(services.sessions) as session:
         return PassportAnswer.model_validate(read_passport(session, passport_id))
+
+
+@router.get("/accuracy/reviews")
+def list_reviews(caller: CallerOf, services: ServicesOf, query: Annotated[ReviewsQuery, Query()]) -> ReviewList:
+    """Engines measured again in service, and drift of the cameras, newest first."""
+    lines, cut = seen_lines(caller, query.line), query.cut(TIMED)
+    chosen = ReviewFilter(lines, query.kind, query.verdict, query.camera, of_lines=query.line is not None)
+    with transaction(services.sessions) as session:
+        page = accuracy_reviews.list_reviews(session, chosen, cut)
+        return ReviewList(items=[_reviewed(one) for one in page.items], next=query.behind(page))
+
+
+def _reviewed(one: Review) -> ReviewEntry:
+    told = {name: getattr(one, name) for name in ("id", "engine_id", "model", "machine", "passport_id", "reviewed_at")}
+    return ReviewEntry(**told, **asdict(one.found))
 
 
 def _camera(one: lists.ListedCamera) -> CameraEntry:

@@ -11,6 +11,7 @@ from pydantic import Field
 from api.cursors import Instant, Listed, PageQuery, RowId
 from api.schemas import Answer, CostsAnswer, Dollars, EngineAnswer, FindingAnswer, Name, Utc, WindowAnswer
 from gistline.domain import DeadLetterKind, DeadLetterResolution, FrameState, PassportVerdict, VerdictKind
+from gistline.domain_accuracy import Advice, ReviewKind, ReviewVerdict
 from gistline.storage.lists import FrameFilter, Period
 from gistline.storage.sight import Lines
 from gistline.storage.tables import WindowState
@@ -105,6 +106,14 @@ class PassportsQuery(PageQuery):
 
     engine: RowId | None = Field(None, description="Only those of this engine.")
     verdict: PassportVerdict | None = Field(None, description="Only these.")
+
+
+class ReviewsQuery(LineQuery):
+    """Which reviews; ``line`` leaves those of whole engines out."""
+
+    kind: ReviewKind | None = Field(None, description="Only what was measured so.")
+    verdict: ReviewVerdict | None = Field(None, description="Only these.")
+    camera: Name | None = Field(None, description="Only drift of this camera.")
 
 
 class AuditQuery(PageQuery):
@@ -212,6 +221,30 @@ class PassportAnswer(PassportEntry):
     evidence: dict[str, Any]
 
 
+class ReviewEntry(Answer):
+    """A figure of an engine measured again in service (docs/accuracy.md); without one the verdict is `unknown`."""
+
+    id: UUID
+    kind: ReviewKind
+    engine_id: int
+    model: str
+    machine: str
+    passport_id: UUID | None
+    line: str | None
+    camera: str | None
+    measure: str
+    value: float | None
+    low: float | None
+    high: float | None
+    bound: float | None
+    sample: int
+    verdict: ReviewVerdict
+    advice: Advice
+    text: str
+    evidence: dict[str, Any]
+    reviewed_at: Utc
+
+
 class DeadLetterEntry(Answer):
     """A frame that was given up; ``bytes_stored`` says whether it can be tried again."""
 
@@ -270,6 +303,10 @@ class EngineList(Listed[EngineEntry]):
 
 class PassportList(Listed[PassportEntry]):
     """Passports, newest first."""
+
+
+class ReviewList(Listed[ReviewEntry]):
+    """Reviews, newest first."""
 
 
 class DeadLetterList(Listed[DeadLetterEntry]):

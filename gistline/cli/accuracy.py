@@ -21,7 +21,7 @@ from gistline.flows.measure_passport import MeasuringTools
 from gistline.flows.rebase_drift import rebase_drift
 from gistline.flows.review_accuracy import review_accuracy
 from gistline.frames.store import open_store
-from gistline.storage.accuracy_reviews import get_review, list_reviews
+from gistline.storage.accuracy_reviews import ReviewFilter, get_review, list_reviews
 from gistline.storage.keyset import Cut
 from gistline.storage.session import transaction
 
@@ -76,11 +76,9 @@ def list_all(
     as_json: bool,
 ) -> None:
     """Reviews, newest first."""
-    wanted_kind, wanted_verdict = kind and ReviewKind(kind), verdict and ReviewVerdict(verdict)
+    wanted = ReviewFilter(None, ReviewKind(kind) if kind else None, ReviewVerdict(verdict) if verdict else None, camera)
     with database(context) as opened, transaction(opened.sessions) as session:
-        page = list_reviews(
-            session, None, Cut(limit), kind=wanted_kind or None, verdict=wanted_verdict or None, camera=camera
-        )
+        page = list_reviews(session, wanted, Cut(limit))
     if as_json:
         print_json([_as_json(one) for one in page.items])
     elif page.items:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from gistline.domain import DeadLetterKind, FrameState
+from gistline.domain_accuracy import Review, Reviewed, ReviewKind, ReviewVerdict
 from gistline.domain_acting import AlarmSeverity
 from gistline.settings_observability import MetricsSettings
+from gistline.storage.accuracy_reviews import newest_reviews
 from gistline.storage.budgets import BudgetState, budget_states
 from gistline.storage.fleet_facts import (
     TOKEN_KINDS,
@@ -26,6 +29,10 @@ from gistline.telemetry.listener import Answer, Exposed, Health
 from gistline.telemetry.paced import Family, Part, Reading, paced_registry
 
 WORKER_KINDS: Final = ("detect", "report", "verdicts")
+OF_ENGINES: Final = tuple(kind for kind in ReviewKind if kind is not ReviewKind.DRIFT)
+ENGINES_H: Final = 24.0 * 14
+CAMERAS_H: Final = 72.0
+"""Reviews older than so say nothing of today: the engine, or the camera, is gone."""
 BILLINGS: Final = ("billed", "simulated")
 
 BUDGET: Final = ("scope_kind", "scope", "period")
@@ -60,6 +67,17 @@ FAMILIES: Final = {
     "gistline_budget_settled_usd": Family("gauge", "What of it was spent.", BUDGET),
     "gistline_budget_held_usd": Family("gauge", "What of it is held for calls under way.", BUDGET),
     "gistline_budget_left_usd": Family("gauge", "What of it may still be held.", BUDGET),
+    "gistline_accuracy_reviews": Family(
+        "gauge", "Newest reviews of engines and cameras, by what they came to.", ("kind", "verdict")
+    ),
+    "gistline_accuracy_worst": Family(
+        "gauge",
+        "Worst figure of the newest reviews: points lost, shares of agreement and precision, drift index over limit.",
+        ("kind",),
+    ),
+    "gistline_accuracy_review_age_seconds": Family(
+        "gauge", "How long ago the newest of them was; 0 before the first.", ("kind",)
+    ),
     "gistline_database_size_bytes": Family("gauge", "Size of the database on disk."),
 }
 """Every metric of the exporter. Counters get the ending ``_total`` when they are served."""
@@ -77,7 +95,9 @@ def expose_fleet(sessions: Sessions, settings: MetricsSettings, *, model: str = 
 
     def totals() -> Sequence[Reading]:
         with transaction(sessions) as session:
-            return list(_totals(total_facts(session), model))
+            engines = newest_reviews(session, kinds=OF_ENGINES, max_age_h=ENGINES_H)
+            cameras = newest_reviews(session, kinds=[ReviewKind.DRIFT], max_age_h=CAMERAS_H)
+            return [*_totals(total_facts(session), model), *_accuracy([one for one, *_ in (*engines, *cameras)])]
 
     def targets() -> Answer:
         with transaction(sessions) as session:
@@ -135,6 +155,30 @@ def _totals(facts: TotalFacts, model: str) -> Iterator[Reading]:
     yield from _money(facts.attempts, model)
     yield Reading("gistline_image_plan_usd", float(facts.image_usd))
     yield Reading("gistline_database_size_bytes", facts.database_bytes)
+
+
+def _accuracy(newest: Sequence[Review]) -> Iterator[Reading]:
+    """Of every kind; a kind without any figure has counts alone, since 0 would be a figure."""
+    now = datetime.now(UTC)
+    for kind in ReviewKind:
+        found = [one for one in newest if one.found.kind is kind]
+        for verdict in ReviewVerdict:
+            count = sum(one.found.verdict is verdict for one in found)
+            yield Reading("gistline_accuracy_reviews", count, (kind.value, verdict.value))
+        figures = [badness(one.found) for one in found if one.found.value is not None]
+        if figures:
+            _, worst = max(figures)
+            yield Reading("gistline_accuracy_worst", worst, (kind.value,))
+        age = (now - max((one.reviewed_at for one in found), default=now)).total_seconds()
+        yield Reading("gistline_accuracy_review_age_seconds", age, (kind.value,))
+
+
+def badness(found: Reviewed) -> tuple[float, float]:
+    """How bad a figure is, and how it is told: shares are worse when smaller, drift is a multiple of its limit."""
+    value, bound = found.value or 0.0, found.bound or 1.0
+    if found.kind is ReviewKind.DRIFT:
+        return value / bound, value / bound
+    return (value, value) if found.kind is ReviewKind.LABELLED else (-value, value)
 
 
 def _money(attempts: Sequence[Attempts], model: str) -> Iterator[Reading]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, or_, select
+from sqlalchemy import Select, SQLColumnExpression, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from uuid_utils.compat import uuid7
@@ -21,10 +21,11 @@ from gistline.storage.session import Sessions
 from gistline.storage.sight import Lines, within
 from gistline.storage.tables import AccuracyReviewRow, DriftReferenceRow, EngineRow
 
-REVIEW_LOCK: Final = 7_161_236
+REVIEW_LOCK: Final = 7_161_238
 """First half of the advisory locks of reviewing: the second is 0 while measuring, 1 while writing."""
 _FOUND: Final = tuple(one.name for one in fields(Reviewed))
 _ROW = AccuracyReviewRow
+_LINE = cast("SQLColumnExpression[str]", _ROW.line)
 
 
 @contextmanager
@@ -53,20 +54,24 @@ def last_reviewed(session: Session, engine_id: int) -> datetime | None:
     return session.scalar(select(func.max(_ROW.reviewed_at)).where(_ROW.engine_id == engine_id))
 
 
-def list_reviews(
-    session: Session,
-    lines: Lines,
-    cut: Cut,
-    *,
-    kind: ReviewKind | None = None,
-    verdict: ReviewVerdict | None = None,
-    camera: str | None = None,
-) -> Page[Review]:
+@dataclass(frozen=True, slots=True)
+class ReviewFilter:
+    """Which reviews; None is everything. ``of_lines`` leaves out those that belong to no line."""
+
+    lines: Lines = None
+    kind: ReviewKind | None = None
+    verdict: ReviewVerdict | None = None
+    camera: str | None = None
+    of_lines: bool = False
+
+
+def list_reviews(session: Session, wanted: ReviewFilter, cut: Cut) -> Page[Review]:
     """Reviews, newest first; those of a camera only where its line may be seen."""
-    statement: AnySelect = _reviews().where(or_(_ROW.line.is_(None), within(_ROW.line, lines)))  # type: ignore[arg-type]
-    for column, wanted in ((_ROW.kind, kind), (_ROW.verdict, verdict), (_ROW.camera, camera)):
-        if wanted is not None:
-            statement = statement.where(column == wanted)
+    seen = within(_LINE, wanted.lines)
+    statement: AnySelect = _reviews().where(seen if wanted.of_lines else or_(_LINE.is_(None), seen))
+    for column, value in ((_ROW.kind, wanted.kind), (_ROW.verdict, wanted.verdict), (_ROW.camera, wanted.camera)):
+        if value is not None:
+            statement = statement.where(column == value)
     return read_page(session, statement, [_ROW.reviewed_at, _ROW.id], cut, lambda row: _review(row[0], row[1]))
 
 

@@ -6,16 +6,16 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0018_accuracy"
-down_revision = "0017_prompt_cache"
+revision = "0019_accuracy"
+down_revision = "0018_buying_stops"
 branch_labels = None
 depends_on = None
 
 VIEW = """
 CREATE VIEW v_accuracy_reviews AS
-SELECT r.id AS review_id, r.kind, e.model, e.weights_sha256 AS model_sha256, e.runtime, e.device, e.precision, r.machine,
-       r.passport_id, r.line, r.camera, r.measure, r.value, r.low, r.high, r.bound, r.sample, r.verdict, r.advice,
-       r.text, r.reviewed_at
+SELECT r.id AS review_id, r.kind, e.model, e.weights_sha256 AS model_sha256, e.runtime, e.device, e.precision,
+       r.machine, r.passport_id, r.line, r.camera, r.measure, r.value, r.low, r.high, r.bound, r.sample, r.verdict,
+       r.advice, r.text, r.reviewed_at
 FROM accuracy_reviews r
 JOIN engines e ON e.id = r.engine_id
 """

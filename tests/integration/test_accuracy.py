@@ -46,6 +46,17 @@ from tests.support.workers import process
 
 FRAMES = 24
 """As few as the settings of the test let speak."""
+MOVED = Reviewed(
+    ReviewKind.DRIFT,
+    ReviewVerdict.WARN,
+    Advice.CAMERA,
+    "Moved.",
+    "brightness",
+    bound=0.3,
+    sample=100,
+    camera="cam-1",
+    line="line-1",
+)
 
 
 @pytest.fixture
@@ -113,10 +124,9 @@ def test_a_camera_that_came_back_in_between_has_not_drifted_and_a_new_normal_end
         """Alarms after reviews with such indices; above 0.3 they have drifted."""
         for index in indices:
             verdict = ReviewVerdict.WARN if index > 0.3 else ReviewVerdict.OK
-            point = {"value": index, "low": index, "high": index, "bound": 0.3, "camera": "cam-1", "line": "line-1"}
-            found = Reviewed(ReviewKind.DRIFT, verdict, Advice.CAMERA, "Moved.", "brightness", sample=100, **point)
+            point = replace(MOVED, verdict=verdict, value=index, low=index, high=index)
             with transaction(made.sessions) as session:
-                save_reviews(session, [found], engine_id=engine_id, passport_id=None, machine="here")
+                save_reviews(session, [point], engine_id=engine_id, passport_id=None, machine="here")
         return len(firing(made.sessions, "moved"))
 
     assert reviewed(0.9) == 0

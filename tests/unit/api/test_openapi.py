@@ -58,6 +58,7 @@ def test_the_names_of_operations_stay(described: dict[str, Any]) -> None:
         "list_frames",
         "list_passports",
         "list_reports",
+        "list_reviews",
         "list_verdicts",
         "list_windows",
         "read_caller",
