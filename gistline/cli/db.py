@@ -13,9 +13,9 @@ from gistline.cli.database import database
 from gistline.cli.invocation import settings_of
 from gistline.cli.output import console, print_json
 from gistline.embedded.servers import attached
-from gistline.errors import StorageUnavailable
 from gistline.flows.grant_reader import grant_reader
 from gistline.storage import migrate
+from gistline.storage.session import unavailable
 
 
 @click.group("db")
@@ -78,6 +78,4 @@ def _database(context: click.Context) -> Iterator[str]:
         with attached(settings_of(context)) as settings:
             yield settings.database.url.get_secret_value()
     except OperationalError as error:
-        raise StorageUnavailable(
-            f"The database does not answer: {str(error.orig).strip()}.", cure="Is PostgreSQL up? See 'gistline doctor'."
-        ) from error
+        raise unavailable(error) from error

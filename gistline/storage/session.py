@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -14,6 +15,8 @@ from gistline.errors import SettingsError, StorageUnavailable
 from gistline.settings import DatabaseSettings
 
 Sessions = sessionmaker[Session]
+BUSY = (QueryCanceled, LockNotAvailable, DeadlockDetected)
+"""What PostgreSQL ends a statement with though it is well: a time limit, or somebody else's lock."""
 
 
 def open_database(settings: DatabaseSettings) -> Sessions:
@@ -49,13 +52,22 @@ def transaction(sessions: Sessions) -> Iterator[Session]:
             "Every database connection of this process is busy.", cure="Try again, or raise database.pool_size."
         ) from error
     except OperationalError as error:
-        raise StorageUnavailable(
-            f"The database does not answer: {str(error.orig).strip()}.", cure="Is PostgreSQL up? See 'gistline doctor'."
-        ) from error
+        raise unavailable(error) from error
     except DBAPIError as error:
         if not error.connection_invalidated:
             raise
         raise StorageUnavailable("The database broke the connection off.", cure="Try again.") from error
+
+
+def unavailable(error: OperationalError) -> StorageUnavailable:
+    """What PostgreSQL said, in our words: away, or there and too busy for this statement."""
+    said = str(error.orig).strip().rstrip(".")
+    if isinstance(error.orig, BUSY):
+        return StorageUnavailable(
+            f"The database is too busy: {said}.",
+            cure="Try again. If it recurs, look who holds locks: pg_stat_activity.",
+        )
+    return StorageUnavailable(f"The database does not answer: {said}.", cure="Is PostgreSQL up? See 'gistline doctor'.")
 
 
 def _engine(settings: DatabaseSettings) -> Engine:

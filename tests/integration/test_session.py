@@ -35,3 +35,17 @@ def test_a_transaction_whose_process_stands_still_lets_go_of_its_locks(sessions:
         frozen.__exit__(None, None, None)
     with transaction(sessions) as again:
         assert again.scalar(text("SELECT 1")) == 1
+
+
+def count_within(sessions: Sessions, limit: str) -> None:
+    with transaction(sessions) as session:
+        session.execute(text(f"SET LOCAL {limit} = '50ms'"))
+        session.execute(text("SELECT count(*) FROM frames_default"))
+
+
+@pytest.mark.parametrize("limit", ["statement_timeout", "lock_timeout"])
+def test_a_database_that_is_only_busy_is_not_called_away(sessions: Sessions, limit: str) -> None:
+    with transaction(sessions) as holder:
+        holder.execute(text("LOCK TABLE frames_default IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(StorageUnavailable, match="too busy: canceling statement due to"):
+            count_within(sessions, limit)
