@@ -49,6 +49,8 @@ CLOSE_WINDOWS_S: Final = 5.0
 BATCHES_S: Final = 10.0
 REVIEWS_S: Final = 60.0
 """How often a report worker asks whether a review is due."""
+REVIEW_AGAIN_S: Final = 1_800.0
+"""A review that failed, which may have measured for minutes before it did, is not begun anew before this."""
 PRUNE_S: Final = 3_600.0
 PARTITIONS_S: Final = 3_600.0
 ORPHANS_S: Final = 86_400.0
@@ -251,9 +253,15 @@ def review_duties(runtime: ReportRuntime) -> list[Duty]:
     modest = settings.detection.model_copy(update={"runtime": "openvino", "streams": 1})
     tools = MeasuringTools(runtime.sessions, settings.model_copy(update={"detection": modest}), stopping=is_stopping)
 
+    not_before = 0.0
+
     def look() -> None:
-        yield_to_others(settings.accuracy.nice)
-        review_accuracy(tools, runtime.store)
+        nonlocal not_before
+        if time.monotonic() >= not_before:
+            not_before = time.monotonic() + REVIEW_AGAIN_S
+            yield_to_others(settings.accuracy.nice)
+            review_accuracy(tools, runtime.store)
+            not_before = 0.0
 
     return [Duty(REVIEWS_S, look)]
 

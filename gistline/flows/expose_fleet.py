@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,7 +11,7 @@ from gistline.domain import DeadLetterKind, FrameState
 from gistline.domain_accuracy import Review, Reviewed, ReviewKind, ReviewVerdict
 from gistline.domain_acting import AlarmSeverity
 from gistline.settings_observability import MetricsSettings
-from gistline.storage.accuracy_reviews import newest_reviews
+from gistline.storage.accuracy_reviews import newest_reviews, newest_times
 from gistline.storage.budgets import BudgetState, budget_states
 from gistline.storage.fleet_facts import (
     TOKEN_KINDS,
@@ -97,7 +97,8 @@ def expose_fleet(sessions: Sessions, settings: MetricsSettings, *, model: str = 
         with transaction(sessions) as session:
             engines = newest_reviews(session, kinds=OF_ENGINES, max_age_h=ENGINES_H)
             cameras = newest_reviews(session, kinds=[ReviewKind.DRIFT], max_age_h=CAMERAS_H)
-            return [*_totals(total_facts(session), model), *_accuracy([one for one, *_ in (*engines, *cameras)])]
+            reviews = _accuracy([one for one, *_ in (*engines, *cameras)], newest_times(session))
+            return [*_totals(total_facts(session), model), *reviews]
 
     def targets() -> Answer:
         with transaction(sessions) as session:
@@ -157,7 +158,7 @@ def _totals(facts: TotalFacts, model: str) -> Iterator[Reading]:
     yield Reading("gistline_database_size_bytes", facts.database_bytes)
 
 
-def _accuracy(newest: Sequence[Review]) -> Iterator[Reading]:
+def _accuracy(newest: Sequence[Review], times: Mapping[ReviewKind, datetime]) -> Iterator[Reading]:
     """Of every kind; a kind without any figure has counts alone, since 0 would be a figure."""
     now = datetime.now(UTC)
     for kind in ReviewKind:
@@ -169,7 +170,7 @@ def _accuracy(newest: Sequence[Review]) -> Iterator[Reading]:
         if figures:
             _, worst = max(figures)
             yield Reading("gistline_accuracy_worst", worst, (kind.value,))
-        age = (now - max((one.reviewed_at for one in found), default=now)).total_seconds()
+        age = (now - times.get(kind, now)).total_seconds()
         yield Reading("gistline_accuracy_review_age_seconds", age, (kind.value,))
 
 

@@ -54,6 +54,12 @@ def last_reviewed(session: Session, engine_id: int) -> datetime | None:
     return session.scalar(select(func.max(_ROW.reviewed_at)).where(_ROW.engine_id == engine_id))
 
 
+def newest_times(session: Session) -> dict[ReviewKind, datetime]:
+    """When the newest review of each kind was, however long ago."""
+    newest = session.execute(select(_ROW.kind, func.max(_ROW.reviewed_at)).group_by(_ROW.kind))
+    return {row[0]: row[1] for row in newest}
+
+
 @dataclass(frozen=True, slots=True)
 class ReviewFilter:
     """Which reviews; None is everything. ``of_lines`` leaves out those that belong to no line."""
