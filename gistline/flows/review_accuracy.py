@@ -89,7 +89,7 @@ def _review(served: Served, last: datetime | None, tools: MeasuringTools, store:
             _feedback(subject, tools),
         ]
     cameras = review_cameras(subject, patient, since)
-    found = [replace(one, text=in_words(one)) for one in (*cause_known(engine), *cameras.found)]
+    found = [replace(one, text=in_words(one)) for one in (*cameras.found, *cause_known(engine))]
     if tools.stopping() or not _write(subject, found, cameras, (last, tools.sessions)):
         log.info("the review of %s was broken off and is due again", subject.model.name)
         return []

@@ -88,7 +88,9 @@ def test_charts_are_drawn(visit: Visit, tmp_path: Path) -> None:
         drawn = drawn_shapes(visit)
         assert drawn.keys() == least.keys()
         assert all(drawn[name] >= count for name, count in least.items()), drawn
-    assert drawn_shapes(visit.open("/accuracy"))["passports-plot"] >= 2
+    drawn = drawn_shapes(visit.open("/accuracy"))
+    assert drawn["passports-plot"] >= 2
+    assert drawn["service-plot"] >= 3
     for name in ("frames-plot", "labels-plot"):
         visit.open("/")
         drawn_shapes(visit)
@@ -224,6 +226,30 @@ def test_feedback_is_kept_with_who_and_when(visit: Visit, site: Site) -> None:
             )
         )
     assert rows_of(visit, "#feedback-table")[-1][:2] == ["All", str(counted)]
+
+
+def test_reviews_say_what_was_lost_and_what_to_do(visit: Visit, site: Site) -> None:
+    visit.open("/accuracy")
+    rows = rows_of(visit, "#review-table")
+    assert len(rows) == 20
+    labelled = next(row for row in rows if row[1] == "labelled images")
+    assert labelled[3].startswith("+3.10 [")
+    assert labelled[5:] == ["lost", "Measure again, roll back or recalibrate"]
+    dark = next(row for row in rows if row[1] == "drift of a camera" and row[5] == "warning")
+    assert dark[3] == "brightness 2.40 > 0.56"
+    assert dark[6].startswith("Look at the camera")
+    visit.page.get_by_role("link", name="operators").click()
+    assert {row[1] for row in rows_of(visit, "#review-table")} == {"operators"}
+    visit.open("/accuracy")
+    visit.page.locator("#review-table details").first.locator("summary").click()
+    expect(visit.page.locator("#review-table details p").first).to_be_visible()
+    visit.page.get_by_role("link", name="Older").first.click()
+    assert len(rows_of(visit, "#review-table")) == 20
+    assert "reviewed=" in visit.page.url
+    with visiting(site.browser, site.api, site.viewer) as other:
+        other.open("/accuracy")
+        drift = [row[2] for row in rows_of(other, "#review-table") if row[1] == "drift of a camera"]
+        assert {place.split()[-1] for place in drift} == {"line-b"}
 
 
 def test_the_keyboard_is_enough(visit: Visit, site: Site) -> None:

@@ -10,10 +10,12 @@ from sqlalchemy import func, select, update
 
 from benchmarks.plant import Plant
 from gistline.domain import Person, Role
+from gistline.storage.engines import register_engine
 from gistline.storage.session import transaction
-from gistline.storage.tables import FindingRow, FrameRow, LlmAttempt, ReportRow
+from gistline.storage.tables import Camera, FindingRow, FrameRow, LlmAttempt, ReportRow
 from tests.support.api import RunningApi
 from tests.support.passports import add_measured
+from tests.support.reviews import add_reviews
 
 HOURS = 3
 
@@ -58,7 +60,10 @@ def build_site(api: RunningApi, browser: Browser) -> Site:
     plant.judge(6)
     plant.work(per_second=3)
     with transaction(api.sessions) as session:
-        add_measured(session, plant.engine)
+        passport_id = add_measured(session, plant.engine)
+        session.flush()
+        cameras = dict(session.execute(select(Camera.name, Camera.line)).all())
+        add_reviews(session, register_engine(session, plant.engine), passport_id, cameras, now)
         first = select(func.min(LlmAttempt.id)).scalar_subquery()
         session.execute(update(LlmAttempt).where(LlmAttempt.id == first).values(simulated=False))
     operator = api.add_person("anna", Role.OPERATOR)

@@ -10,6 +10,7 @@ import pytest
 
 from api.dashboard.words import LANGUAGES, choose, words_of
 from gistline.domain import Feedback, FrameState, PassportVerdict, Placement, Role, VerdictKind
+from gistline.domain_accuracy import Advice, ReviewKind, ReviewVerdict
 from gistline.storage.tables import AttemptState, ServingAction, WindowState
 
 FOLDER = Path(__file__).parents[4] / "api" / "dashboard"
@@ -24,6 +25,9 @@ MADE: dict[str, set[str]] = {
     "placement.": set(Placement),
     "serving.": set(ServingAction),
     "passport.": set(PassportVerdict),
+    "review_kind.": set(ReviewKind),
+    "review_verdict.": set(ReviewVerdict),
+    "advice.": set(Advice),
 }
 """Beginnings of keys that templates complete with a state: every state needs its text."""
 
