@@ -230,8 +230,10 @@ class SpendLimitReached(WriterFailed):
     status_code = 429
     title = "Spend limit reached"
 
-    def __init__(self, message: str, *, code: str, retry_after_s: float | None = None) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+    def __init__(
+        self, message: str, *, cure: str = "", code: str, retry_after_s: float | None = None, **ids: object
+    ) -> None:
+        super().__init__(message, cure=cure, retry_after_s=retry_after_s, unknown=False, **ids)
         self.code = code
 
 

@@ -17,6 +17,8 @@ from gistline import errors
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.GistlineError)]
 NEEDED: dict[type, dict[str, Any]] = {
     errors.BudgetExhausted: {"room_usd": Decimal(1), "runs_at": None},
+    errors.BuyingStopped: {"room_usd": Decimal(1), "runs_at": None},
+    errors.SpendLimitReached: {"code": "workspace_spend_limit_reached"},
     errors.AnswerPending: {"until": datetime(2026, 11, 26, tzinfo=UTC)},
 }
 HTTP_KINDS = [kind for kind in vars(problems).values() if isinstance(kind, type) and issubclass(kind, Exception)]

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gistline.costs.images import ImagePlan, Words, cheapest_plan
@@ -64,6 +64,7 @@ def test_a_text_longer_than_the_context_takes_several_requests() -> None:
 amounts = st.decimals(min_value=0, max_value=5, places=11, allow_nan=False)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(amounts, min_size=len(LEVELS), max_size=len(LEVELS)), amounts, amounts)
 def test_the_steps_add_up_to_the_micro_dollar(levels: list[Decimal], paid: Decimal, undivided: Decimal) -> None:
     named = dict(zip(LEVELS, levels, strict=True)) | {"images_batch": levels[0] / 2}
