@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from gistline.errors import StorageUnavailable
+from gistline.telemetry import paced
 from gistline.telemetry.paced import PATIENCE, Family, Part, Reading, paced_registry
 
 FAMILIES = {"depth": Family("gauge", "How deep.", ("kind",)), "spent": Family("counter", "How much.")}
@@ -28,16 +29,17 @@ class Source:
         return [Reading("depth", self.asked, ("a",)), Reading("spent", 2.5)]
 
 
-def later(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
-    """A sample of a scrape that comes late enough for a new look."""
-    time.sleep(0.1)
-    return registry.get_sample_value(name, labels)
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every scrape is a new look, however long a busy machine took for the last."""
+    monkeypatch.setattr(paced, "PATIENCE", 0)
 
 
 def registry_of(source: Source, refresh_s: float) -> CollectorRegistry:
     return paced_registry(FAMILIES, [Part("queue", refresh_s, source.read)])
 
 
+@pytest.mark.usefixtures("impatient")
 def test_it_asks_again_only_when_it_is_time() -> None:
     source = Source()
     registry = registry_of(source, refresh_s=60)
@@ -48,7 +50,7 @@ def test_it_asks_again_only_when_it_is_time() -> None:
     assert source.asked == 1
     other = registry_of(source, refresh_s=0)
     source.asked = 0
-    assert [later(other, "depth", kind="a") for _ in range(2)] == [1, 2]
+    assert [other.get_sample_value("depth", {"kind": "a"}) for _ in range(2)] == [1, 2]
 
 
 def test_a_look_that_takes_long_is_made_seldom() -> None:
@@ -62,15 +64,16 @@ def test_a_look_that_takes_long_is_made_seldom() -> None:
     assert (registry.get_sample_value("gistline_collection_duration_seconds", {"part": "queue"}) or 0) >= 0.01
 
 
+@pytest.mark.usefixtures("impatient")
 def test_figures_that_cannot_be_had_are_missing_rather_than_old(caplog: pytest.LogCaptureFixture) -> None:
     source = Source()
     registry = registry_of(source, refresh_s=0)
     success = ("gistline_collection_success", {"part": "queue"})
-    assert later(registry, "depth", kind="a") == 1
+    assert registry.get_sample_value("depth", {"kind": "a"}) == 1
     assert registry.get_sample_value(*success) == 1
     source.away = True
-    assert later(registry, "depth", kind="a") is None
+    assert registry.get_sample_value("depth", {"kind": "a"}) is None
     assert registry.get_sample_value(*success) == 0
     assert "the figures of queue cannot be had: away" in caplog.text
     source.away = False
-    assert (later(registry, "depth", kind="a") or 0) > 1
+    assert (registry.get_sample_value("depth", {"kind": "a"}) or 0) > 1
