@@ -63,6 +63,8 @@ MAX_WAITING: Final = 10_000
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 5.0
 """A sender leaves a Redis that failed alone for this long, doubling from the first to the longest."""
+COUNT_AGAIN_S: Final = 0.1
+"""A queue's waiting messages are counted no more often than this; until then a sender only adds its own."""
 BELL_EXPIRES_S: Final = 300
 """A worker that finds an older message throws it away: the sweep has rung many times since."""
 
@@ -153,6 +155,9 @@ class CelerySender:
         self._sleeps_until = 0.0
         self._pause_s = FIRST_PAUSE_S
         self._count = Sent()
+        self._free: dict[QueueName, int] = {}
+        """Messages that a queue takes yet, as it was counted last."""
+        self._counted_at: dict[QueueName, float] = {}
 
     @property
     def count(self) -> Sent:
@@ -216,12 +221,17 @@ class CelerySender:
 
     def _ring(self, task: TaskName, ids: Sequence[UUID]) -> bool:
         channel = self._open_channel()
-        if waiting(channel, QUEUE_OF[task]) >= self._fleet.max_bells:
+        queue = QUEUE_OF[task]
+        if time.monotonic() >= self._counted_at.get(queue, float("-inf")) + COUNT_AGAIN_S or not self._free[queue]:
+            self._free[queue] = max(0, self._fleet.max_bells - waiting(channel, queue))
+            self._counted_at[queue] = time.monotonic()
+        if not self._free[queue]:
             return False
+        self._free[queue] -= 1
         self._app.send_task(
             task.value,
             args=([str(one) for one in ids],),
-            queue=QUEUE_OF[task].value,
+            queue=queue.value,
             producer=self._app.amqp.Producer(channel, auto_declare=False),
             expires=BELL_EXPIRES_S,
             ignore_result=True,

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import Enum, auto
 from threading import Lock
 from uuid import UUID, uuid4
 
@@ -19,17 +18,9 @@ from gistline.errors import FrameDamaged, ImageRejected, ImageTooLarge, NotFound
 from gistline.frames.decode import decode
 from gistline.frames.store import FrameStore
 from gistline.settings_frames import FrameSettings
-from gistline.storage.frames import ClaimedFrame, Lease, claim_fresh, claim_suspect, suspect_is_due
+from gistline.storage.frames import ClaimedFrame, Lease, Turn, claim_fresh
+from gistline.storage.frames import claim as claim_frames
 from gistline.storage.session import Sessions, transaction
-
-
-class Turn(Enum):
-    """Which frames a claim looks for. Suspects were tried before and may be what brought their batch down."""
-
-    SUSPECT_FIRST = auto()
-    FRESH_FIRST = auto()
-    FRESH_BESIDE_OTHERS = auto()
-    """While another batch runs: nothing when a suspect is due, which must find the worker empty-handed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +60,8 @@ def claim(sessions: Sessions, turn: Turn, *, limit: int, lease_s: float, ids: Se
 
     """
     lease = Lease(uuid4(), lease_s)
-    frames: Sequence[ClaimedFrame] = ()
-    suspect = False
     with transaction(sessions) as session:
-        if turn is Turn.FRESH_BESIDE_OTHERS and suspect_is_due(session):
-            return None
-        if turn is Turn.SUSPECT_FIRST:
-            frames = claim_suspect(session, lease)
-            suspect = bool(frames)
-        frames = frames or claim_fresh(session, lease, limit=limit, ids=ids)
-        if turn is Turn.FRESH_FIRST and not frames:
-            frames = claim_suspect(session, lease)
-            suspect = bool(frames)
+        frames, suspect = claim_frames(session, turn, lease, limit=limit, ids=ids)
     return Claim(lease.token, frames, suspect, time.monotonic()) if frames else None
 
 

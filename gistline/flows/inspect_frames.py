@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from gistline.flows.batch_end import wait_for_tidying
-from gistline.flows.claimed_batch import Claim, Loading, Turn
+from gistline.flows.claimed_batch import Claim, Loading
 from gistline.flows.frame_stream import Ahead, FrameStream, Limits
 from gistline.flows.station import Inspected, Station
+from gistline.storage.frames import Turn
 
 
 def inspect_frames(

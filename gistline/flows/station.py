@@ -11,13 +11,13 @@ from threading import Condition, Event
 from uuid import UUID
 
 from gistline.errors import StorageUnavailable
-from gistline.flows.claimed_batch import Claim, Loading, Turn, claim, fill_up
+from gistline.flows.claimed_batch import Claim, Loading, claim, fill_up
 from gistline.flows.serve_model import Serving
 from gistline.frames.store import FrameStore
 from gistline.settings import Settings
 from gistline.storage.batches import BatchNote, save_batches
 from gistline.storage.findings import Measure
-from gistline.storage.frames import Outcome
+from gistline.storage.frames import Outcome, Turn
 from gistline.storage.session import Sessions, transaction
 
 LEAD = 2.0

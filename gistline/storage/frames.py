@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final, Self, cast
+from enum import Enum, auto
+from typing import Final, Self, cast
 from uuid import UUID
 
 from sqlalchemy import (
-    ColumnElement,
-    Double,
     Integer,
     String,
     Table,
@@ -23,10 +22,8 @@ from sqlalchemy import (
     Uuid,
     bindparam,
     func,
-    literal,
     select,
     text,
-    true,
     update,
 )
 from sqlalchemy.orm import Session
@@ -118,24 +115,36 @@ class Trouble:
     letter: DeadLetterKind = DeadLetterKind.FAILED
 
 
+class Turn(Enum):
+    """Which frames a claim looks for. Suspects were tried before and may be what brought their batch down."""
+
+    SUSPECT_FIRST = auto()
+    FRESH_FIRST = auto()
+    FRESH = auto()
+    FRESH_BESIDE_OTHERS = auto()
+    """While another batch runs: nothing when a suspect is due, which must find the worker empty-handed."""
+
+
+def claim(
+    session: Session, turn: Turn, lease: Lease, *, limit: int, ids: Sequence[UUID] = ()
+) -> tuple[list[ClaimedFrame], bool]:
+    """Claim up to ``limit`` frames that were never tried, those of ``ids`` first, or one that was, alone.
+
+    Returns:
+        The frames, and whether it is a suspect.
+
+    """
+    about = {"most": limit, "token": lease.token, "seconds": lease.seconds, "ids": list(ids)}
+    about |= {"lowest": min(ids, default=None), "highest": max(ids, default=None)}
+    rows = session.connection().execute(CLAIMS[turn], about).all()
+    claimed = [ClaimedFrame(*row[1:-1]) for row in rows]
+    claimed.sort(key=lambda one: (one.id not in ids, one.priority, one.queue_at, one.id))
+    return claimed, any(row[0] for row in rows)
+
+
 def claim_fresh(session: Session, lease: Lease, *, limit: int, ids: Sequence[UUID] = ()) -> list[ClaimedFrame]:
     """Claim pending frames that were never tried: those of ``ids`` first, the rest in queue order."""
-    claimed: list[ClaimedFrame] = []
-    if ids:
-        claimed = _claim(session, CLAIM_NAMED, lease, limit=limit, ids=ids)
-    if len(claimed) < limit:
-        claimed += _claim(session, CLAIM_FRESH, lease, limit=limit - len(claimed))
-    return claimed
-
-
-def claim_suspect(session: Session, lease: Lease) -> list[ClaimedFrame]:
-    """Claim one frame that was tried before: it runs alone, because it may be what brought its batch down."""
-    return _claim(session, CLAIM_SUSPECT, lease, limit=1)
-
-
-def suspect_is_due(session: Session) -> bool:
-    """Whether :func:`claim_suspect` would find one."""
-    return session.connection().execute(SUSPECT_IS_DUE).first() is not None
+    return claim(session, Turn.FRESH, lease, limit=limit, ids=ids)[0]
 
 
 def finish(session: Session, outcomes: Iterable[Outcome], *, token: UUID | None, measure: Measure) -> set[UUID]:
@@ -190,15 +199,6 @@ def retry_or_fail(
     return finish(session, ends, token=token, measure=measure)
 
 
-def _claim(
-    session: Session, statement: Update, lease: Lease, *, limit: int, ids: Sequence[UUID] = ()
-) -> list[ClaimedFrame]:
-    named = given_ids(ids) if ids else {}
-    about = {"most": limit, "lease_token": lease.token, "lease_s": lease.seconds} | named
-    claimed = [ClaimedFrame(*row) for row in session.connection().execute(statement, about)]
-    return sorted(claimed, key=lambda frame: (frame.priority, frame.queue_at, frame.id))
-
-
 def _unclaim(ids: Sequence[UUID]) -> Update:
     return (
         update(FrameRow)
@@ -232,23 +232,38 @@ def _end(session: Session, outcomes: Iterable[Outcome], *, token: UUID | None, e
     session.connection().execute(END, new | given_ids(ids) | {"by_token": token})
 
 
-def _claiming(condition: ColumnElement[bool] | TextClause, among_these: ColumnElement[bool]) -> Update:
-    """Claim the first ``:most`` due frames of a kind."""
-    picked = select(FRAMES.c.id).where(PENDING, condition, DUE, among_these)
-    picked = picked.order_by(*(FRAMES.c[one.key] for one in QUEUE_ORDER)).limit(bindparam("most", type_=Integer()))
-    rows = picked.with_for_update(skip_locked=True).cte("picked")
-    seconds: Any = bindparam("lease_s", type_=Double())
-    return (
-        update(FRAMES)
-        .where(FRAMES.c.id == rows.c.id)
-        .values(
-            state=FrameState.RUNNING,
-            attempts=FRAMES.c.attempts + 1,
-            token=bindparam("lease_token", type_=Uuid()),
-            lease_until=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds),
-        )
-        .returning(*(FRAMES.c[field.name] for field in fields(ClaimedFrame)))
+def _claiming(turn: Turn) -> TextClause:
+    """One round trip, since a frame that an idle worker takes up waits for it.
+
+    Parts are read only as far as ``picked`` asks, so no more rows are locked than claimed. The commit of a claim need
+    not be on the disk: should the server die, the frame is pending again and whoever finishes it first wins. So
+    ``synchronous_commit`` is off, for this transaction and where something was claimed.
+    """
+    due, order = f"FROM frames WHERE {PENDING} AND {DUE}", "ORDER BY priority, queue_at, id"
+    unless = {
+        Turn.SUSPECT_FIRST: "AND NOT EXISTS (SELECT FROM suspect)",
+        Turn.FRESH_BESIDE_OTHERS: f"AND NOT EXISTS (SELECT {due} AND {SUSPECT})",
+    }.get(turn, "")
+    fresh, locked = f"SELECT id {due} AND {FRESH} {unless}", f"{order} LIMIT :most FOR UPDATE SKIP LOCKED"
+    within = "id BETWEEN CAST(:lowest AS uuid) AND CAST(:highest AS uuid)"
+    parts = {
+        "named": f"{fresh} AND id = ANY(CAST(:ids AS uuid[])) AND {within} {locked}",
+        "others": f"{fresh} AND id <> ALL(CAST(:ids AS uuid[])) {locked}",
+    }
+    suspect = f"SELECT id {due} AND {SUSPECT} %s {order} LIMIT 1 FOR UPDATE SKIP LOCKED"
+    if turn is Turn.SUSPECT_FIRST:
+        parts = {"suspect": suspect % ""} | parts
+    if turn is Turn.FRESH_FIRST:
+        parts["suspect"] = suspect % "AND NOT EXISTS (SELECT FROM named) AND NOT EXISTS (SELECT FROM others)"
+    parts["picked"] = " UNION ALL ".join(f"SELECT id FROM {name}" for name in parts) + " LIMIT :most"  # noqa: S608
+    columns = ", ".join(f"frames.{field.name}" for field in fields(ClaimedFrame))
+    claim = (
+        "UPDATE frames SET state = 'running', attempts = attempts + 1, token = CAST(:token AS uuid), "  # noqa: S608
+        "lease_until = now() + make_interval(secs => :seconds) FROM picked WHERE frames.id = picked.id "
+        f"RETURNING frames.attempts > 1 OR frames.error IS NOT NULL, {columns}, "
+        "set_config('synchronous_commit', 'off', true)"
     )
+    return text(f"WITH {', '.join(f'{name} AS MATERIALIZED ({part})' for name, part in parts.items())} {claim}")
 
 
 def _ending() -> Update:
@@ -260,10 +275,7 @@ def _ending() -> Update:
 
 
 # Built once, since a frame that an idle worker takes up waits for every millisecond of this.
-CLAIM_FRESH: Final = _claiming(FRESH, true())
-CLAIM_NAMED: Final = _claiming(FRESH, among_given(FRAMES.c.id))
-CLAIM_SUSPECT: Final = _claiming(SUSPECT, true())
-SUSPECT_IS_DUE: Final = select(literal(1)).select_from(FRAMES).where(PENDING, SUSPECT, DUE).limit(1)
+CLAIMS: Final = {turn: _claiming(turn) for turn in Turn}
 LOCK_OPEN: Final = (
     select(FRAMES.c.id).where(among_given(FRAMES.c.id), NOT_FINAL).order_by(FRAMES.c.id).with_for_update()
 )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Final
 
+import psycopg
 from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
-from sqlalchemy import Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from gistline.errors import SettingsError, StorageUnavailable
 from gistline.settings import DatabaseSettings
@@ -17,6 +22,9 @@ from gistline.settings import DatabaseSettings
 Sessions = sessionmaker[Session]
 BUSY = (QueryCanceled, LockNotAvailable, DeadlockDetected)
 """What PostgreSQL ends a statement with though it is well: a time limit, or somebody else's lock."""
+
+PING_AFTER_S: Final = 1.0
+"""A connection that was not used for this long is tried before it is used."""
 
 
 def open_database(settings: DatabaseSettings) -> Sessions:
@@ -76,12 +84,12 @@ def _engine(settings: DatabaseSettings) -> Engine:
         raise SettingsError(
             "database.url is empty.", cure="Set GISTLINE_DATABASE__URL, or use 'gistline up' for the embedded server."
         )
-    return create_engine(
+    engine = create_engine(
         sqlalchemy_url(raw),
         pool_size=settings.pool_size,
         max_overflow=settings.pool_size,
         pool_timeout=settings.connect_timeout_s,
-        pool_pre_ping=True,
+        pool_use_lifo=True,  # the connection used last is the one least likely to have died
         hide_parameters=True,  # a digest, a hash or somebody's text has no place in an error
         connect_args={
             "connect_timeout": settings.connect_timeout_s,
@@ -95,6 +103,30 @@ def _engine(settings: DatabaseSettings) -> Engine:
             "tcp_user_timeout": 25_000,  # keepalives say nothing while an answer is awaited on a dead network
         },
     )
+    _ping_after_a_pause(engine)
+    return engine
+
+
+def _ping_after_a_pause(engine: Engine) -> None:
+    """Have a connection tried before it is used again after ``PING_AFTER_S``; a dead one is replaced unseen.
+
+    One that was used a moment ago is not: a round trip before each of the transactions on a frame's way costs more
+    than the error that somebody sees who writes in the very second in which the server restarts, and would anyway.
+    """
+
+    def checked_in(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    def checked_out(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if time.monotonic() - record.info.get("used_at", float("inf")) < PING_AFTER_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg.Error as error:
+            raise InvalidatePoolError from error  # all idle ones are as old as this one or older
+
+    event.listen(engine, "checkin", checked_in)
+    event.listen(engine, "checkout", checked_out)
 
 
 def sqlalchemy_url(raw: str) -> str:

@@ -22,7 +22,7 @@ from gistline.domain import FrameState
 from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.flows.add_camera import add_camera
 from gistline.flows.budgets import set_budget
-from gistline.flows.claimed_batch import Turn, claim
+from gistline.flows.claimed_batch import claim
 from gistline.flows.close_windows import close_now
 from gistline.flows.expose_fleet import expose_fleet
 from gistline.flows.inspect_frames import inspect_frames
@@ -30,6 +30,7 @@ from gistline.settings import DatabaseSettings
 from gistline.settings_observability import LogSettings, MetricsSettings
 from gistline.settings_report import as_environment
 from gistline.storage.budget_book import BudgetKey
+from gistline.storage.frames import Turn
 from gistline.storage.session import Sessions, close_database, open_database, transaction
 from gistline.storage.tables import BatchRow, FrameRow, LlmAttempt, ReportRow, VerdictRow
 from gistline.telemetry.listener import written
