@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from gistline.flows.batch_end import wait_for_tidying
 from gistline.flows.claimed_batch import Claim, Loading
 from gistline.flows.frame_stream import Ahead, FrameStream, Limits
 from gistline.flows.station import Inspected, Station
@@ -24,7 +23,7 @@ def inspect_frames(
     """Inspect these frames and whatever else is pending, for about ``fleet.drain_s`` seconds or until ``stopping()``.
 
     Frames that are not pending any more are left alone, so calling it twice does no harm. Everything that it claimed is
-    committed or given back when it returns.
+    committed or given back when it returns; bytes that need not be kept go soon after that, beside the next frames.
 
     Raises:
         EngineUnavailable: the engine failed; its batch went back unjudged.
@@ -44,7 +43,6 @@ def inspect_frames(
         total += FrameStream(batch, station, ahead, loading, Limits(may_claim, stopping)).run()
         turn = Turn.FRESH_FIRST if batch.suspect else Turn.SUSPECT_FIRST
         batch = ahead.take() or (_claim(station, turn, loading) if may_claim() else None)
-    wait_for_tidying(station, leave=0)
     return total
 
 

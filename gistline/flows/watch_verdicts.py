@@ -29,7 +29,7 @@ MISSING: Final = "no verdict within the camera's deadline"
 
 
 class VerdictWatch:
-    """Decides what is overdue, publishes again what was not taken, and sends the heartbeat that gates rely on."""
+    """Decides what is overdue or failed unseen, publishes again what was not taken, and sends the gates' heartbeat."""
 
     def __init__(self, sessions: Sessions, out: VerdictOut, settings: VerdictChannelSettings) -> None:
         self._sessions = sessions
@@ -58,15 +58,16 @@ class VerdictWatch:
         began = time.monotonic()
         taken = self._out.taken()
         try:
-            overdue, again, next_due_s = self._read_and_decide(taken)
+            ended, again, next_due_s = self._read_and_decide(taken)
             last = self._numbers_if_due()
         except StorageUnavailable as error:
             self._out.hand_back(taken)
             log.warning("the watch is blind: %s", error)
             self._beat(BLIND, {})
             return self._longest_s
-        for verdict in (*overdue, *again):
+        for verdict in (*ended, *again):
             self._out.publish(verdict)
+        overdue = [one for one in ended if one.source is VerdictSource.DEADLINE]
         if overdue:
             self.missed += len(overdue)
             log.warning("%d verdicts missed their deadline and are %s", len(overdue), self._settings.missing)
@@ -81,9 +82,14 @@ class VerdictWatch:
     def _read_and_decide(self, taken: list[UUID]) -> tuple[list[GateVerdict], list[GateVerdict], float | None]:
         with transaction(self._sessions) as session:
             gate_verdicts.mark_published(session, taken)
-            late = gate_verdicts.overdue(session)
-            missing = VerdictKind(self._settings.missing)
-            ends = [GateDecision(one, missing, MISSING, VerdictSource.DEADLINE) for one in late]
+            missing, failed = (VerdictKind(one) for one in (self._settings.missing, self._settings.failed))
+            ends = [
+                GateDecision(one, failed, reason, VerdictSource.FAILURE)
+                for one, reason in gate_verdicts.failed(session)
+            ]
+            known = {one.frame_id for one in ends}
+            late = [one for one in gate_verdicts.overdue(session) if one not in known]
+            ends += [GateDecision(one, missing, MISSING, VerdictSource.DEADLINE) for one in late]
             decided = gate_verdicts.decide(session, ends, self._settings) if ends else []
             again = []
             if self._out.is_up:

@@ -7,8 +7,7 @@ other in a circle.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final, cast
@@ -18,10 +17,8 @@ from sqlalchemy import (
     BigInteger,
     String,
     Table,
-    Update,
     Uuid,
     any_,
-    bindparam,
     case,
     delete,
     func,
@@ -34,10 +31,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from gistline.domain import VerdictKind
+from gistline.domain import FrameState
 from gistline.domain_acting import GateDecision, GateVerdict, VerdictSource
 from gistline.settings_acting import VerdictChannelSettings
-from gistline.storage.arrays import IDS, among, given, given_ids, unnest_given, unnested, uuids
+from gistline.storage.arrays import IDS, among, given, given_ids, unnested, uuids
 from gistline.storage.tables import Camera, FrameRow, GateChannelRow, GateVerdictRow
 
 VERDICTS: Final = cast("Table", GateVerdictRow.__table__)
@@ -49,11 +46,9 @@ CHUNK: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class _Awaited:
-    """What a verdict says of its frame; ``kind`` is None while nobody has decided."""
+    """What a verdict says of its frame."""
 
     frame_id: UUID
-    kind: VerdictKind | None
-    camera_id: int
     camera: str
     line: str
     frame_key: str
@@ -93,23 +88,12 @@ def decide(session: Session, decisions: Sequence[GateDecision], settings: Verdic
 
     """
     wanted = {one.frame_id: one for one in decisions}
-    rows = _lock(session, wanted)
-    if unknown := wanted.keys() - rows.keys():
+    found = _write(session, wanted.values(), settings)
+    if unknown := wanted.keys() - found.keys():
         await_verdicts(session, unknown, settings)  # accepted before the channel was switched on
-        rows |= _lock(session, unknown)
-    found = [(one, rows[one.frame_id]) for one in wanted.values() if one.frame_id in rows]
-    ours = [(one, row) for one, row in found if row.kind is None]
-    _supersede(session, [one for one, row in found if row.kind is not None])
-    if not ours:
-        return []
-    counts = Counter(row.camera_id for _, row in ours)
-    numbers, decided_at = _count(session, {row.camera_id: row.camera for _, row in ours}, counts)
-    numbered = []
-    for decision, row in ours:
-        numbers[row.camera_id] += 1
-        numbered.append((decision, row, numbers[row.camera_id]))
-    _write(session, numbered, decided_at + timedelta(milliseconds=settings.publish_again_ms), decided_at)
-    return [_verdict(decision, row, seq, decided_at) for decision, row, seq in numbered]
+        found |= _write(session, [one for frame_id, one in wanted.items() if frame_id in unknown], settings)
+    _supersede(session, [one for frame_id, one in wanted.items() if frame_id in found and not found[frame_id]])
+    return [stands for frame_id in wanted if (stands := found.get(frame_id)) is not None]
 
 
 def overdue(session: Session) -> list[UUID]:
@@ -117,6 +101,19 @@ def overdue(session: Session) -> list[UUID]:
     late = select(GateVerdictRow.frame_id).where(AWAITED, GateVerdictRow.due_at <= func.clock_timestamp())
     late = late.order_by(GateVerdictRow.due_at).limit(CHUNK)
     return list(session.scalars(late.with_for_update(skip_locked=True)))
+
+
+def failed(session: Session) -> list[tuple[UUID, str]]:
+    """Frames without a verdict that have failed or expired for good, and why; locked.
+
+    The worker that sees a frame fail says so itself. This finds those that nobody saw: given up by the sweep, or sent
+    back once too often.
+    """
+    ended = select(GateVerdictRow.frame_id, func.coalesce(FrameRow.error, ""))
+    ended = ended.join(FrameRow, FrameRow.id == GateVerdictRow.frame_id)
+    ended = ended.where(AWAITED, FrameRow.state.in_([FrameState.FAILED, FrameState.EXPIRED])).limit(CHUNK)
+    locked = ended.with_for_update(of=GateVerdictRow, skip_locked=True)
+    return [(row[0], row[1]) for row in session.execute(locked)]
 
 
 def next_due_s(session: Session) -> float | None:
@@ -185,35 +182,26 @@ def prune_verdicts(session: Session, *, keep_days: int) -> bool:
     return len(session.scalars(gone.execution_options(synchronize_session=False)).all()) == CHUNK
 
 
-def _lock(session: Session, frame_ids: Collection[UUID]) -> dict[UUID, _Awaited]:
-    return {row.frame_id: _Awaited(*row) for row in session.connection().execute(LOCK, given_ids(frame_ids))}
-
-
-def _count(session: Session, cameras: Mapping[int, str], counts: Mapping[int, int]) -> tuple[dict[int, int], datetime]:
-    """Move the cameras' counters; returns where each stood before, and the moment."""
-    order = sorted(counts)  # two transactions take the counters in the same order
-    new = given(camera_id=order, camera=[cameras[one] for one in order], last_seq=[counts[one] for one in order])
-    returned = session.connection().execute(COUNT, new).all()
-    return {row[0]: row[1] - counts[row[0]] for row in returned}, max(row[2] for row in returned)
-
-
 def _write(
-    session: Session,
-    numbered: Sequence[tuple[GateDecision, _Awaited, int]],
-    publish_at: datetime,
-    decided_at: datetime,
-) -> None:
-    decisions = [decision for decision, _, _ in numbered]
+    session: Session, decisions: Collection[GateDecision], settings: VerdictChannelSettings
+) -> dict[UUID, GateVerdict | None]:
+    """Decide; of the frames that have a row the verdict that stands, or None where somebody was quicker."""
     new = given(
         frame_id=[one.frame_id for one in decisions],
-        kind=[one.kind for one in decisions],
-        source=[one.source for one in decisions],
+        kind=[one.kind.value for one in decisions],
+        source=[one.source.value for one in decisions],
         reason=[one.reason for one in decisions],
         engine_id=[one.engine_id for one in decisions],
         passport_id=[one.passport_id for one in decisions],
-        seq=[seq for _, _, seq in numbered],
     )
-    session.connection().execute(DECIDE, new | {"moment": decided_at, "again": publish_at})
+    by_frame = {one.frame_id: one for one in decisions}
+    about = new | {"again_s": settings.publish_again_ms / 1000}
+    found: dict[UUID, GateVerdict | None] = {}
+    for is_ours, seq, decided_at, *about_frame in session.connection().execute(DECIDE, about):
+        row = _Awaited(*about_frame)
+        stands = _verdict(by_frame[row.frame_id], row, seq, decided_at) if is_ours else None
+        found[row.frame_id] = stands
+    return found
 
 
 def _supersede(session: Session, decisions: Sequence[GateDecision]) -> None:
@@ -257,41 +245,46 @@ def _stored(row: GateVerdictRow) -> GateVerdict:
     return _verdict(decision, row, row.seq, row.decided_at)
 
 
-def _counting() -> Any:
-    new = unnest_given(camera_id=BigInteger(), camera=String(), last_seq=BigInteger())
-    rows = insert(CHANNELS).from_select([*new.c.keys()], select(*new.c))
-    moved = rows.on_conflict_do_update(
-        index_elements=[CHANNELS.c.camera_id],
-        set_={"last_seq": CHANNELS.c.last_seq + rows.excluded.last_seq, "camera": rows.excluded.camera},
+# One round trip and built once: between the engine's answer and the gate each millisecond counts. Rows are locked in
+# the order of the frames' ids, counters in that of the cameras'. A row that somebody else decides about meanwhile is
+# seen by ``held`` as it was decided; one that nobody decides about does not change.
+_AWAITED_COLUMNS: Final = ", ".join(f"held.{field.name}" for field in fields(_Awaited))
+DECIDE: Final = text(
+    f"""
+    WITH new AS (
+        SELECT * FROM unnest(
+            CAST(:given_frame_id AS uuid[]), CAST(:given_kind AS text[]), CAST(:given_source AS text[]),
+            CAST(:given_reason AS text[]), CAST(:given_engine_id AS bigint[]), CAST(:given_passport_id AS uuid[])
+        ) WITH ORDINALITY AS new (frame_id, kind, source, reason, engine_id, passport_id, place)
+    ), held AS MATERIALIZED (
+        SELECT * FROM gate_verdicts WHERE frame_id = ANY(CAST(:given_frame_id AS uuid[])) ORDER BY frame_id FOR UPDATE
+    ), ours AS MATERIALIZED (
+        SELECT new.*, held.camera_id, held.camera,
+            row_number() OVER (PARTITION BY held.camera_id ORDER BY new.place) AS number,
+            count(*) OVER (PARTITION BY held.camera_id) AS numbers
+        FROM held JOIN new USING (frame_id) WHERE held.kind IS NULL
+    ), counted AS (
+        INSERT INTO gate_channels (camera_id, camera, last_seq)
+        SELECT DISTINCT camera_id, camera, numbers FROM ours ORDER BY camera_id
+        ON CONFLICT (camera_id) DO UPDATE
+        SET last_seq = gate_channels.last_seq + excluded.last_seq, camera = excluded.camera
+        RETURNING camera_id, last_seq, clock_timestamp() AS moment
+    ), numbered AS MATERIALIZED (
+        SELECT ours.*, counted.last_seq - ours.numbers + ours.number AS seq,
+            max(counted.moment) OVER () AS decided_at
+        FROM ours JOIN counted USING (camera_id)
+    ), written AS (
+        UPDATE gate_verdicts SET kind = numbered.kind, source = numbered.source, reason = numbered.reason,
+            engine_id = numbered.engine_id, passport_id = numbered.passport_id, seq = numbered.seq,
+            decided_at = numbered.decided_at,
+            publish_at = numbered.decided_at + make_interval(secs => :again_s)
+        FROM numbered WHERE gate_verdicts.frame_id = numbered.frame_id
+        RETURNING gate_verdicts.frame_id
     )
-    return moved.returning(CHANNELS.c.camera_id, CHANNELS.c.last_seq, func.clock_timestamp())
-
-
-def _deciding() -> Update:
-    new = unnest_given(
-        frame_id=Uuid(),
-        kind=VERDICTS.c.kind.type,
-        source=VERDICTS.c.source.type,
-        reason=String(),
-        engine_id=BigInteger(),
-        passport_id=Uuid(),
-        seq=BigInteger(),
-    )
-    taken = {name: new.c[name] for name in ("kind", "source", "reason", "engine_id", "passport_id", "seq")}
-    moment, again = (bindparam(name, type_=VERDICTS.c.decided_at.type) for name in ("moment", "again"))
-    decide = update(VERDICTS).where(VERDICTS.c.frame_id == new.c.frame_id)
-    return decide.values(**taken, decided_at=moment, publish_at=again)
-
-
-# Built once: between the engine's answer and the gate each millisecond counts.
-LOCK: Final = (
-    select(*(VERDICTS.c[field.name] for field in fields(_Awaited)))
-    .where(VERDICTS.c.frame_id == any_(IDS))
-    .order_by(VERDICTS.c.frame_id)
-    .with_for_update()
+    SELECT written.frame_id IS NOT NULL, numbered.seq, numbered.decided_at, {_AWAITED_COLUMNS}
+    FROM held LEFT JOIN numbered USING (frame_id) LEFT JOIN written USING (frame_id)
+    """  # noqa: S608 - a constant
 )
-COUNT: Final = _counting()
-DECIDE: Final = _deciding()
 MARK_PUBLISHED: Final = (
     update(VERDICTS).where(VERDICTS.c.frame_id == any_(IDS), UNPUBLISHED).values(published_at=func.clock_timestamp())
 )

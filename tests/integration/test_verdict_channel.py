@@ -17,24 +17,29 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import SecretStr
 from redis import Redis
+from sqlalchemy import func, update
 
-from gistline.dispatch import CelerySender
-from gistline.domain import VerdictKind
+from gistline.dispatch import CelerySender, NullDispatcher
+from gistline.domain import FrameState, VerdictKind
 from gistline.domain_acting import GateDecision, VerdictSource
 from gistline.errors import SettingsError
+from gistline.flows.sweep import LOST_WORKER, sweep
 from gistline.flows.verdict_out import VerdictOut
 from gistline.flows.watch_verdicts import VerdictWatch
 from gistline.settings import DatabaseSettings, Settings
 from gistline.settings_acting import MqttSettings, VerdictChannelSettings
 from gistline.settings_report import as_environment
+from gistline.storage.frames import Lease, claim_fresh
 from gistline.storage.gate_verdicts import channel_states, decide
 from gistline.storage.session import open_database, transaction
+from gistline.storage.tables import FrameRow
 from tests.support.broker import Broker, Heard, Listener, listening, own_broker
 from tests.support.fleet import Fleet, fleet, fleet_settings
 from tests.support.processes import ROOT, wait_until
 from tests.support.redis_server import own_redis
 from tests.support.twin_detector import Order
 
+NOWHERE = "redis://127.0.0.1:1/0"
 VERDICTS, HEARTBEAT = "gistline/verdicts/", "gistline/heartbeat"
 
 
@@ -179,6 +184,26 @@ def test_a_killed_worker_s_frames_fail_closed_and_a_later_inspection_changes_not
         held.wait_until_finished(ids)
         wait_until(lambda: state_of(held).superseded == len(missed), "what came too late is recorded")
         assert len(wait_for_verdicts(listener, ids)) == 4
+
+
+def test_a_frame_that_nobody_saw_fail_is_told_as_soon_as_it_has_failed(
+    database_url: str, tmp_path: Path, broker: Broker
+) -> None:
+    settings = channel_settings(database_url, NOWHERE, tmp_path, broker, deadline_ms=600_000)
+    with fleet(settings) as held, listening(broker) as listener, watching(settings, held):
+        [given_up, expired, waiting] = held.submit([Order.CLEAN] * 3)
+        with transaction(held.sessions) as session:
+            for frame in (given_up, expired):
+                assert claim_fresh(session, Lease(uuid4(), 0.0), limit=1, ids=[frame])
+            wait = update(FrameRow).where(FrameRow.id == expired)
+            session.execute(wait.values(state=FrameState.PENDING, token=None, lease_until=None, expires_at=func.now()))
+        limits = settings.fleet.model_copy(update={"max_attempts": 1})
+        sweep(held.sessions, NullDispatcher(), settings.model_copy(update={"fleet": limits}))
+        told = wait_for_verdicts(listener, [given_up, expired])
+        assert {(one["verdict"], one["source"]) for one in told.values()} == {("reinspect", "failure")}
+        assert LOST_WORKER in told[given_up]["reason"]
+        assert_gapless(told)
+        assert waiting not in verdicts_of(listener)
 
 
 def test_without_redis_every_frame_has_its_verdict_over_mqtt(database_url: str, tmp_path: Path, broker: Broker) -> None:
