@@ -18,6 +18,7 @@ from sqlalchemy import func, text, update
 from gistline.dispatch import NullDispatcher
 from gistline.domain import Detection, FrameState, VerdictKind
 from gistline.errors import EngineUnavailable, StorageUnavailable
+from gistline.flows.batch_end import wait_for_tidying
 from gistline.flows.inspect_frames import inspect_frames
 from gistline.flows.prune_frames import prune_frames, prune_orphans
 from gistline.flows.station import Station
@@ -276,6 +277,7 @@ def test_bytes_are_kept_as_the_settings_say(line: Fleet, station: Station, keep:
     with pytest.raises(RuntimeError):
         inspect_frames(ids, station)
     inspect_frames(ids, station)
+    wait_for_tidying(station, leave=0)
     assert {number for number, one in enumerate(ids) if has_bytes(line, one)} == kept
     assert {number for number, one in enumerate(ids) if line.frames()[one].bytes_stored} == kept
 
@@ -287,10 +289,12 @@ def test_equal_images_keep_their_bytes_until_the_last_is_done(line: Fleet, stati
     ids += line.submit([Order.CLEAN])
     change(line, ids[1:], available_at=func.now() + timedelta(hours=1))
     inspect_frames((), station)
+    wait_for_tidying(station, leave=0)
     assert line.in_state(FrameState.INSPECTED) == {ids[0]}
     assert has_bytes(line, ids[1])
     change(line, ids[1:], available_at=func.now())
     inspect_frames((), station)
+    wait_for_tidying(station, leave=0)
     assert line.in_state(FrameState.INSPECTED) == set(ids)
     assert not has_bytes(line, ids[1])
 
