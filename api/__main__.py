@@ -25,6 +25,7 @@ from gistline.telemetry import metrics
 from gistline.telemetry.listener import Exposed, Health, listening
 from gistline.telemetry.logs import set_up_logging
 from gistline.telemetry.places import Place
+from gistline.telemetry.promptness import be_prompt
 from gistline.telemetry.tracing import tracing
 
 GRACE_S = 10
@@ -37,6 +38,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then print the address."""
         await super().startup(sockets)
+        be_prompt()
         for server in self.servers:
             host, port = server.sockets[0].getsockname()[:2]
             sys.stdout.write(f"Listening on http://{f'[{host}]' if ':' in host else host}:{port}\n")

@@ -23,6 +23,7 @@ from gistline.settings_report import secrets_of
 from gistline.telemetry import logs, metrics
 from gistline.telemetry.listener import Exposed, Health, listening
 from gistline.telemetry.places import Place
+from gistline.telemetry.promptness import be_prompt
 from gistline.telemetry.tracing import tracing
 from workers.app import QUEUES, Fleet, create_celery, worker_name
 from workers.runtime import detect_runtime, report_runtime
@@ -45,9 +46,6 @@ from workers.upkeep import (
 )
 from workers.verdicts import run_verdicts
 
-SWITCH_S: Final = 0.0005
-"""A thread that has the interpreter lets others have a turn after this. With Python's own 5 ms a verdict, on whose way
-lie a dozen short waits for the database, waits for the claims and commits of other frames at each of them."""
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -58,7 +56,6 @@ def run_detect(settings: Settings, open_with: OpenModel = open_model) -> int:
         GistlineError: it cannot start; the message says what cures it.
 
     """
-    sys.setswitchinterval(SWITCH_S)
     health = Health()
     exposed = Exposed(metrics.REGISTRY, health)
     with (
@@ -119,6 +116,7 @@ def _serve(app: Celery, fleet: Fleet, runtime: Alive, watches: Sequence[Watch], 
         **pool,
     )
     join_fleet(runtime.sessions, fleet)
+    be_prompt()
     for watch in watches:
         watch.start()
     try:

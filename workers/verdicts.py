@@ -21,6 +21,7 @@ from gistline.storage.session import Sessions, close_database, open_database, tr
 from gistline.telemetry import metrics
 from gistline.telemetry.listener import Exposed, Health, listening
 from gistline.telemetry.places import Place
+from gistline.telemetry.promptness import be_prompt
 from workers.upkeep import Duty, Watch
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ def run_verdicts(settings: Settings) -> int:
         health.ready, health.alive = (lambda: not stopping.is_set()), life.turns
         life.start()
         stack.callback(life.leave)
+        be_prompt()
         log.info("verdicts ready.")
         watch.run(stopping)
     return 0

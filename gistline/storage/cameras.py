@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from gistline.errors import Conflict, NotAuthenticated, NotFound
-from gistline.storage.keys import has_digest, is_good, is_key
+from gistline.storage.keys import is_good, is_key
+from gistline.storage.secret_digests import digest
 from gistline.storage.tables import ApiKey, Camera
 
 NORMAL = 5
@@ -110,8 +112,7 @@ def authenticate(session: Session, key: str) -> CameraIdentity:
     """
     row = None
     if is_key(key):
-        statement = _identity().join(ApiKey, ApiKey.camera_id == Camera.id)
-        row = session.execute(statement.where(has_digest(key), is_good())).one_or_none()
+        row = session.connection().execute(OF_KEY, {"digest": digest(key)}).one_or_none()
     if row is None:
         raise NotAuthenticated(
             "The key is unknown or revoked.", cure="'gistline cameras rekey NAME' makes a camera a new one."
@@ -121,3 +122,10 @@ def authenticate(session: Session, key: str) -> CameraIdentity:
 
 def _identity() -> Select[int, str, str, int]:
     return select(Camera.id, Camera.name, Camera.line, Camera.priority)
+
+
+OF_KEY: Final = (
+    _identity()
+    .join(ApiKey, ApiKey.camera_id == Camera.id)
+    .where(ApiKey.key_sha256 == bindparam("digest", type_=ApiKey.key_sha256.type), is_good())
+)

@@ -14,28 +14,24 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from sqlalchemy import (
-    BigInteger,
     String,
     Table,
     Uuid,
     any_,
-    case,
     delete,
     func,
-    literal,
     or_,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from gistline.domain import FrameState
 from gistline.domain_acting import GateDecision, GateVerdict, VerdictSource
 from gistline.settings_acting import VerdictChannelSettings
-from gistline.storage.arrays import IDS, among, given, given_ids, unnested, uuids
-from gistline.storage.tables import Camera, FrameRow, GateChannelRow, GateVerdictRow
+from gistline.storage.arrays import IDS, given, given_ids, unnested, uuids
+from gistline.storage.tables import FrameRow, GateChannelRow, GateVerdictRow
 
 VERDICTS: Final = cast("Table", GateVerdictRow.__table__)
 CHANNELS: Final = cast("Table", GateChannelRow.__table__)
@@ -59,25 +55,10 @@ class _Awaited:
 
 def await_verdicts(session: Session, frame_ids: Iterable[UUID], settings: VerdictChannelSettings) -> None:
     """From the transaction's commit on, somebody watches that these frames get a verdict in time."""
+    wanted = list(frame_ids)
     own = settings.deadline_ms_by_camera
-    deadline: Any = literal(settings.deadline_ms, BigInteger())
-    if own:
-        deadline = case(*((Camera.name == name, literal(ms, BigInteger())) for name, ms in own.items()), else_=deadline)
-    columns = {
-        "frame_id": FrameRow.id,
-        "camera_id": FrameRow.camera_id,
-        "camera": Camera.name,
-        "line": FrameRow.line,
-        "frame_key": FrameRow.idempotency_key,
-        "part_number": FrameRow.part_number,
-        "captured_at": FrameRow.captured_at,
-        "accepted_at": FrameRow.accepted_at,
-        "due_at": FrameRow.accepted_at + func.make_interval(0, 0, 0, 0, 0, 0, deadline / 1000.0),
-    }
-    frames = select(*columns.values()).join(Camera, Camera.id == FrameRow.camera_id)
-    frames = frames.where(among(FrameRow.id, frame_ids))
-    new = insert(GateVerdictRow).from_select(list(columns), frames)
-    session.execute(new.on_conflict_do_nothing())
+    about = {"deadline_ms": settings.deadline_ms, "cameras": list(own), "own_ms": list(own.values())}
+    session.connection().execute(AWAIT, given_ids(wanted) | about)
 
 
 def decide(session: Session, decisions: Sequence[GateDecision], settings: VerdictChannelSettings) -> list[GateVerdict]:
@@ -284,6 +265,21 @@ DECIDE: Final = text(
     SELECT written.frame_id IS NOT NULL, numbered.seq, numbered.decided_at, {_AWAITED_COLUMNS}
     FROM held LEFT JOIN numbered USING (frame_id) LEFT JOIN written USING (frame_id)
     """  # noqa: S608 - a constant
+)
+AWAIT: Final = text(
+    """
+    INSERT INTO gate_verdicts
+        (frame_id, camera_id, camera, line, frame_key, part_number, captured_at, accepted_at, due_at)
+    SELECT frames.id, frames.camera_id, cameras.name, frames.line, frames.idempotency_key, frames.part_number,
+        frames.captured_at, frames.accepted_at,
+        frames.accepted_at + make_interval(secs => coalesce(own.ms, CAST(:deadline_ms AS bigint)) / 1000.0)
+    FROM frames JOIN cameras ON cameras.id = frames.camera_id
+    LEFT JOIN unnest(CAST(:cameras AS text[]), CAST(:own_ms AS bigint[])) AS own (camera, ms)
+        ON own.camera = cameras.name
+    WHERE frames.id = ANY(CAST(:given_ids AS uuid[]))
+        AND frames.id BETWEEN CAST(:lowest_id AS uuid) AND CAST(:highest_id AS uuid)
+    ON CONFLICT DO NOTHING
+    """
 )
 MARK_PUBLISHED: Final = (
     update(VERDICTS).where(VERDICTS.c.frame_id == any_(IDS), UNPUBLISHED).values(published_at=func.clock_timestamp())
