@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -116,4 +117,56 @@ def test_a_worker_asked_to_leave_ends_its_batch_and_gives_back_what_it_had_not_b
     rows = line.frames()
     assert line.in_state(FrameState.INSPECTED) == set(ids[:4])
     assert {(rows[one].state, rows[one].attempts) for one in ids[4:]} == {(FrameState.PENDING, 0)}
+    station.close()
+
+
+class Interrupted(TwinDetector):
+    """While it looks at its first frame another one is accepted, and ``then`` happens."""
+
+    def __init__(self, line: Fleet, then: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.line = line
+        self.then = then
+        self.streams = 0
+
+    def detect_each(
+        self, images: Images, min_confidence: float | None = None
+    ) -> Generator[list[Detection], None, None]:
+        self.streams += 1
+        yield from super().detect_each(images)
+
+    def _look(self, image: NDArray[np.uint8]) -> list[Detection]:
+        if not self.seen:
+            self.line.submit([Order.DEFECT])
+            self.then()
+        return super()._look(image)
+
+
+def test_a_frame_that_comes_while_the_engine_is_busy_is_claimed_before_it_is_done(line: Fleet) -> None:
+    def claimed() -> None:
+        wait_until(lambda: len(line.in_state(FrameState.RUNNING)) == 2, "the frame that came is claimed ahead")
+
+    detector = Interrupted(line, claimed)
+    station = line.station(detector)
+    station.frame_s = 0.3  # the engine is expected to be busy for so long
+    assert inspect_frames(line.submit([Order.DEFECT]), station).batches == 2
+    assert detector.streams == 1
+    line.assert_inspected_once(list(line.frames()))
+    station.close()
+
+
+def test_a_frame_that_comes_after_the_claim_ahead_is_looked_at_at_once(line: Fleet) -> None:
+    detector = Interrupted(line, lambda: time.sleep(0.2))  # nothing is expected of a claim that found nothing
+    station = line.station(detector)
+    assert inspect_frames(line.submit([Order.DEFECT]), station).batches == 2
+    assert detector.streams == 1, "nobody waited for the first one's commit"
+    station.close()
+
+
+def test_a_batch_is_not_committed_before_its_verdicts_went(line: Fleet) -> None:
+    station = line.station(TwinDetector())
+    committed: list[int] = []
+    station.let_told_pass = lambda: committed.append(finished(line))
+    assert inspect_frames(line.submit([Order.DEFECT] * 3), station).frames == 3
+    assert committed == [0]
     station.close()
