@@ -23,12 +23,15 @@ from gistline.dispatch import CelerySender, NullDispatcher
 from gistline.domain import FrameState, VerdictKind
 from gistline.domain_acting import GateDecision, VerdictSource
 from gistline.errors import SettingsError
+from gistline.flows.alarm_rules import add_rule
+from gistline.flows.evaluate_alarms import evaluate_alarms
 from gistline.flows.sweep import LOST_WORKER, sweep
 from gistline.flows.verdict_out import VerdictOut
 from gistline.flows.watch_verdicts import VerdictWatch
 from gistline.settings import DatabaseSettings, Settings
 from gistline.settings_acting import MqttSettings, VerdictChannelSettings
 from gistline.settings_report import as_environment
+from gistline.storage.alarms import list_alarms
 from gistline.storage.frames import Lease, claim_fresh
 from gistline.storage.gate_verdicts import channel_states, decide
 from gistline.storage.session import open_database, transaction
@@ -204,6 +207,14 @@ def test_a_frame_that_nobody_saw_fail_is_told_as_soon_as_it_has_failed(
         assert LOST_WORKER in told[given_up]["reason"]
         assert_gapless(told)
         assert waiting not in verdicts_of(listener)
+        for name, count in (("two", 2), ("three", 3)):
+            missed = {"name": name, "kind": "verdicts_missed", "params": {"count": count}}
+            add_rule(held.sessions, missed, by="a test")
+        evaluate_alarms(held.sessions)
+        with transaction(held.sessions) as session:
+            [alarm] = list_alarms(session, limit=10)
+        assert alarm.rule == "two"
+        assert alarm.text.startswith("2 frames of cam-1 (line-1) had no verdict of an inspection in the last 300 s")
 
 
 def test_without_redis_every_frame_has_its_verdict_over_mqtt(database_url: str, tmp_path: Path, broker: Broker) -> None:

@@ -11,11 +11,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from gistline.embedded.redis import HOST, free_port
@@ -37,13 +43,43 @@ def find_mosquitto() -> str:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """PEM files of a server's certificate and key, and of the authority that signed it."""
+
+    chain: Path
+    key: Path
+    authority: Path
+
+
+def make_certificate(folder: Path, address: str = HOST) -> Certificate:
+    """An authority of the test's own, and a server's certificate for an IP address, good for a day."""
+    now = datetime.now(UTC)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("authority", "broker")]
+
+    def signed(number: int, extension: x509.ExtensionType) -> bytes:
+        made = x509.CertificateBuilder().issuer_name(names[0]).subject_name(names[number])
+        made = made.public_key(keys[number].public_key()).serial_number(x509.random_serial_number())
+        made = made.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=1))
+        made = made.add_extension(extension, critical=number == 0)
+        return made.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    found = Certificate(folder / "broker.pem", folder / "broker.key", folder / "authority.pem")
+    found.authority.write_bytes(signed(0, x509.BasicConstraints(ca=True, path_length=None)))
+    found.chain.write_bytes(signed(1, x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])))
+    plain = serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    found.key.write_bytes(keys[1].private_bytes(serialization.Encoding.PEM, *plain))
+    return found
+
+
 class Broker:
     """Keeps its port over restarts, and nothing else: sessions and retained messages are gone then."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certificate: Certificate | None = None) -> None:
         self._binary = find_mosquitto()
         self.port = free_port()
-        self.url = f"mqtt://{USER}:{PASSWORD}@{HOST}:{self.port}"
+        self.url = f"{'mqtts' if certificate else 'mqtt'}://{USER}:{PASSWORD}@{HOST}:{self.port}"
         self._config = folder / "mosquitto.conf"
         passwords = folder / "passwords"
         passwords.write_text(f"{USER}:{PASSWORD}\n")
@@ -54,6 +90,7 @@ class Broker:
         account = "user root" if os.geteuid() == 0 else ""
         self._config.write_text(
             f"listener {self.port} {HOST}\nallow_anonymous false\npassword_file {passwords}\n{account}\n"
+            + (f"certfile {certificate.chain}\nkeyfile {certificate.key}\n" if certificate else "")
         )
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -80,9 +117,9 @@ class Broker:
 
 
 @contextmanager
-def own_broker(folder: Path) -> Iterator[Broker]:
-    """Run one for the length of the block."""
-    broker = Broker(folder)
+def own_broker(folder: Path, certificate: Certificate | None = None) -> Iterator[Broker]:
+    """Run one for the length of the block; with a certificate it speaks TLS alone."""
+    broker = Broker(folder, certificate)
     broker.start()
     try:
         yield broker
