@@ -37,8 +37,8 @@ def finished(line: Fleet) -> int:
         return session.scalar(select(func.count()).where(FrameRow.finished_at.is_not(None))) or 0
 
 
-class Watching(TwinDetector):
-    """Before it looks at its sixth frame it waits until the first batch of four has been committed."""
+class Counting(TwinDetector):
+    """Counts its streams."""
 
     def __init__(self, line: Fleet) -> None:
         super().__init__()
@@ -50,6 +50,10 @@ class Watching(TwinDetector):
     ) -> Generator[list[Detection], None, None]:
         self.streams += 1
         yield from super().detect_each(images)
+
+
+class Watching(Counting):
+    """Before it looks at its sixth frame it waits until the first batch of four has been committed."""
 
     def _look(self, image: NDArray[np.uint8]) -> list[Detection]:
         if len(self.seen) == 5:
@@ -120,20 +124,12 @@ def test_a_worker_asked_to_leave_ends_its_batch_and_gives_back_what_it_had_not_b
     station.close()
 
 
-class Interrupted(TwinDetector):
+class Interrupted(Counting):
     """While it looks at its first frame another one is accepted, and ``then`` happens."""
 
     def __init__(self, line: Fleet, then: Callable[[], None] = lambda: None) -> None:
-        super().__init__()
-        self.line = line
+        super().__init__(line)
         self.then = then
-        self.streams = 0
-
-    def detect_each(
-        self, images: Images, min_confidence: float | None = None
-    ) -> Generator[list[Detection], None, None]:
-        self.streams += 1
-        yield from super().detect_each(images)
 
     def _look(self, image: NDArray[np.uint8]) -> list[Detection]:
         if not self.seen:
