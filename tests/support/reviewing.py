@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
+from gistline.detection.detector import open_model
+from gistline.detection.model_file import ModelFile
 from gistline.dispatch import NullDispatcher
-from gistline.domain import Passport
+from gistline.domain import Detection, EngineInfo, Passport
 from gistline.domain_accuracy import Reviewed, ReviewKind
 from gistline.flows.add_camera import add_camera
 from gistline.flows.inspect_frames import inspect_frames
-from gistline.flows.measure_passport import MeasuringTools
+from gistline.flows.measure_passport import MeasuringTools, TriedDetector
 from gistline.flows.review_accuracy import review_accuracy
 from gistline.flows.serve_model import serve_model, wanted_model
 from gistline.flows.station import Station, open_station
@@ -37,7 +39,7 @@ SMALL: dict[str, Any] = {
     "least_frames": 24,
     "least_images": 20,
     "least_judged": 10,
-    "camera_images": 40,
+    "camera_images": 24,
     "max_s": 60.0,
     "nice": 0,
 }
@@ -65,6 +67,39 @@ def plant_settings(database_url: str, folder: Path, **accuracy: Any) -> Settings
     )  # fmt: skip
 
 
+_OPENED: dict[str, TriedDetector] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """A real detector that outlives who closes it: compiling it anew for every review would take most of a test."""
+
+    kept: TriedDetector
+
+    @property
+    def info(self) -> EngineInfo:
+        return self.kept.info
+
+    def detect(self, images: Iterable[NDArray[np.uint8]], min_confidence: float | None = None) -> list[list[Detection]]:
+        return self.kept.detect(images, min_confidence)
+
+    def detect_each(
+        self, images: Iterable[NDArray[np.uint8]], min_confidence: float | None = None
+    ) -> Generator[list[Detection], None, None]:
+        return self.kept.detect_each(images, min_confidence)
+
+    def warm_up(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def open_lasting(model: ModelFile, settings: DetectionSettings) -> TriedDetector:
+    """Compile a model once in this process."""
+    if model.sha256 not in _OPENED:
+        _OPENED[model.sha256] = open_model(model, settings)
+    return Lasting(_OPENED[model.sha256])
+
+
 @dataclass(slots=True)
 class Plant:
     """One camera, one engine."""
@@ -78,7 +113,7 @@ class Plant:
 
     @property
     def tools(self) -> MeasuringTools:
-        return MeasuringTools(self.sessions, self.settings)
+        return MeasuringTools(self.sessions, self.settings, open_lasting)
 
     def inspect(self, boards: int, spoil: Spoil = lambda image: image) -> None:
         """Submit so many new boards, spoilt on the way, and let the engine look at them."""
@@ -119,7 +154,7 @@ def plant(settings: Settings) -> Iterator[Plant]:
     with transaction(sessions) as session:
         for passport in _MEASURED:
             save_passport(session, passport)
-    serving = serve_model(wanted, MeasuringTools(sessions, settings))
+    serving = serve_model(wanted, MeasuringTools(sessions, settings, open_lasting))
     _MEASURED[:] = [serving.passport]
     store = LocalFrames(settings.data_dir / "frames", fsync=False)
     station = open_station(sessions, store, serving, settings)
