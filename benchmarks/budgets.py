@@ -17,18 +17,23 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+from benchmarks.packing import window
 from gistline.costs.ceiling import dearest
 from gistline.costs.pricing import price_usage, price_vector
-from gistline.domain import TokenUsage, WindowId
+from gistline.domain import Language, TokenUsage, WindowId
 from gistline.domain_money import BudgetPeriod, BudgetScope
 from gistline.embedded.postgres import postgres
 from gistline.errors import BudgetExhausted
 from gistline.flows import budgets as flows
+from gistline.reports.offline import compose
+from gistline.reports.prompt import build_prompt
+from gistline.reports.tokens import TokenCounter, ceiling, schema_ceiling
+from gistline.settings import ReportSettings
 from gistline.storage import ledger, migrate
 from gistline.storage.budget_book import BudgetKey
 from gistline.storage.budgets import Purchase, budget_states, enter
@@ -38,9 +43,6 @@ from tests.support.budget_schedules import LINE, Tally, World
 from tests.support.proof_provider import MODEL
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
-COSTS = price_usage(TokenUsage(1_500, 250), MODEL, at=NOW).usd
-"""A report of the default settings: a full prompt of 4,000 tokens by the ceiling is about 1,500 by the estimate."""
-PROMISED = dearest(MODEL, input_tokens=4_000, output_tokens=700, at=NOW)
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """A power cut is none of the faults."""
 CHUNK = 100
@@ -89,27 +91,48 @@ def hunt(world: World) -> None:
 
 def measure_share(world: World) -> None:
     """Buy reports of a usual size until one is refused, under caps of so many reports, and print what is left."""
-    print(f"a report costs ${COSTS}, ${PROMISED} is held for it")
+    size = _usual()
+    print(f"a report of {size.usage} costs ${size.usd}, ${size.promised} is held for it")
     print("cap (reports)  outcomes lost  bought  unspent at the first refusal  of it held for lost outcomes")
     for reports in (10, 100, 1_000):
         for lost in (0, 100, 20):
-            bought, unspent, held = _share(world, COSTS * reports, lost)
+            bought, unspent, held = _share(world, size, reports, lost)
             often = f"1 in {lost}" if lost else "none"
             print(f"{reports:13}  {often:>13}  {bought:6}  {unspent:28.2%}  {held:30.2%}", flush=True)
 
 
-def _share(world: World, cap: Decimal, lost: int) -> tuple[int, Decimal, Decimal]:
+@dataclass(frozen=True)
+class Size:
+    """A report's tokens, what they cost and what is held for them."""
+
+    usage: TokenUsage
+    usd: Decimal
+    promised: Decimal
+
+
+def _usual() -> Size:
+    """A report of the default settings: a full prompt on 2,000 findings, counted by the estimate."""
+    data, given, counter = window(2_000, 7, cameras=4, classes=3), ReportSettings(), TokenCounter()
+    prompt = build_prompt(data, budget=given.token_budget, measure=ceiling).text
+    written = counter.estimate(compose(data, Language.ENGLISH).model_dump_json())
+    usage = TokenUsage(counter.estimate(prompt), written)
+    promised = dearest(MODEL, input_tokens=schema_ceiling(prompt), output_tokens=given.max_output_tokens, at=NOW)
+    return Size(usage, price_usage(usage, MODEL, at=NOW).usd, promised)
+
+
+def _share(world: World, size: Size, reports: int, lost: int) -> tuple[int, Decimal, Decimal]:
     """Reports bought, share of the cap unspent then, and the share of it that lost outcomes hold."""
     with world.quiet.begin() as session:
         world.empty(session)
+    cap = size.usd * reports
     flows.set_budget(world.quiet, SITE, cap)
     bought = 0
-    while (attempt_id := _open(world)) is not None:
+    while (attempt_id := _open(world, size.promised)) is not None:
         bought += 1
         if lost and bought % lost == 0:
             ended = ledger.Settlement(AttemptState.UNKNOWN)
         else:
-            ended = ledger.Settlement(AttemptState.PAID, usage=TokenUsage(1_500, 250), usd=COSTS)
+            ended = ledger.Settlement(AttemptState.PAID, usage=size.usage, usd=size.usd)
         with world.quiet.begin() as session:
             ledger.settle_attempt(session, attempt_id, ended)
     with world.quiet() as session:
@@ -117,7 +140,7 @@ def _share(world: World, cap: Decimal, lost: int) -> tuple[int, Decimal, Decimal
     return bought, 1 - state.settled_usd / cap, state.held_usd / cap
 
 
-def _open(world: World) -> int | None:
+def _open(world: World, promised: Decimal) -> int | None:
     new = ledger.NewAttempt(
         window_id=WindowId(world.windows[0]),
         call="report",
@@ -126,7 +149,7 @@ def _open(world: World) -> int | None:
         simulated=False,
         body_sha256="",
         price=price_vector(MODEL, at=datetime.now(UTC)),
-        purchase=Purchase(LINE, {}, PROMISED),
+        purchase=Purchase(LINE, {}, promised),
     )
     try:
         with world.quiet.begin() as session:

@@ -86,19 +86,21 @@ _CHINESE_REGIONS = {
 }
 
 _PERCENT = r"\s*(?:%|percent\b|per cent\b)"
-_FINDINGS = r"(?:findings?|defects?|detections?)\b"
+_FINDINGS = r"(?:findings?|defects?|detections?|cases?|instances?|occurrences?|pieces?)\b"
 _PLAIN = r"(?:(?:such|recorded|detected|reported|individual|separate|distinct|total) )?"
-_OF_FRAMES = r"\s*of (?:the )?[\d,]+ (?:inspected )?(?:frames|images)"
+_OF_FRAMES = r"\s*(?:out )?of (?:the )?[\d,]+ (?:inspected )?(?:frames|images)"
 _ENDS = (
-    rf"\s*(?:$|[.,;:!?)|\]]|{NAME}|(?:are|is|on|at|in|from|since|across|each|were|was|have|has|of|with|all|between|over"
-    r"|both|here|there|per|only|alone|altogether|together|until|to)\b)"
+    rf"\s*(?:$|[.,;:!?)|\]]|{NAME}|(?:are|is|on|at|in|from|since|across|each|were|was|have|has|of|out of|with|all"
+    r"|between|over|both|here|there|per|only|alone|altogether|together|until|to)\b)"
 )
 
 _ENGLISH_RULES = (
     _rule(Measure.NG, right=rf"{_OF_FRAMES}[^,;]*\bNG\b"),
     _rule(Measure.REINSPECT, right=rf"{_OF_FRAMES}[^,;]*\bre-?inspect"),
+    _rule(Measure.FRAMES, r"\bof (?:the )?", r"\s*(?:inspected )?(?:frames|images)\b"),
     _rule(Measure.COUNT, right=r"\s*of (?:the )?\d+ \w+ (?:are|have|were) (?:of )?severity (?P<severity>[123])\b"),
     _rule(Measure.COUNT, r"\bseverity[- ](?P<severity>[123]) (?:findings|defects)?\s*[:=(]?\s*"),
+    _rule(Measure.COUNT, r"\bseverity[- ](?P<severity>[123]) (?:applies to|covers|includes|concerns) (?:the )?"),
     _rule(Measure.COUNT, right=rf"\s*(?:{_FINDINGS} )?(?:of |with )?severity[- ](?P<severity>[123])\b"),
     _rule(Measure.SEVERITY, r"\bseverity(?: level)?(?: of| is|:)?[\s-]*"),
     _rule(Measure.HIGHEST, r"\b(?:up to|at most|highest|surest|maximum|max|peak|peaks?|top)\b[^\d%]*", _PERCENT),
@@ -114,17 +116,31 @@ _ENGLISH_RULES = (
     _rule(Measure.SECONDS, right=r"[\s-]*(?:s|sec|seconds?)\b"),
     _rule(Measure.SECONDS, right=r"[\s-]*(?:min|minutes?)\b", scale=60),
     _rule(Measure.SECONDS, right=r"[\s-]*(?:h|hours?)\b", scale=3600),
-    _rule(Measure.NG, right=r"\s*(?:frames? )?(?:(?:is|are|was|were|of them) )?(?:judged |marked )?NG\b"),
+    _rule(
+        Measure.NG,
+        right=r"\s*(?:frames? )?(?:(?:is|are|was|were|of them) )?"
+        r"(?:judged |marked |came out |turned out |ended as )?NG\b",
+    ),
     _rule(Measure.NG, r"\bNG(?: frames?)?\s*[:=(]\s*"),
-    _rule(Measure.REINSPECT, right=r"\s*(?:frames? )?(?:(?:is|are|was|were) )?(?:to |for |needs? )?re-?inspect"),
+    _rule(
+        Measure.REINSPECT,
+        right=r"\s*(?:frames? )?(?:(?:is|are|was|were) )?"
+        r"(?:to |for |up for |due for |waits? for |awaits? |needs? )?re-?inspect",
+    ),
     _rule(Measure.REINSPECT, right=r"\s*frames? (?:should|must|needs? to|has to|have to|are to|is to) be re-?inspect"),
     _rule(Measure.FAILED, right=r"\s*(?:frames? )?(?:have |has )?failed\b"),
+    _rule(Measure.FAILED, right=r"\s*(?:frames? )?(?:could not|couldn't|cannot) be inspected\b"),
     _rule(Measure.EXPIRED, right=r"\s*(?:frames? )?(?:have |has )?expired\b"),
     _rule(Measure.FRAMES, right=r"\s*(?:inspected )?(?:frames?|images?|inspected)\b"),
     _rule(Measure.CAMERAS, right=r"\s*(?:different |affected |of the )?cameras?\b"),
     _rule(Measure.CLASSES, right=r"\s*(?:different |defect )?(?:class(?:es)?|types?|kinds?)\b"),
     _rule(Measure.GROUPS, right=r"\s*groups?\b"),
-    _rule(Measure.COUNT, r"\bof (?:the |all |its |these )*", rf"\s*{_PLAIN}(?:{_FINDINGS}|{NAME}|$)", of_all=True),
+    _rule(
+        Measure.COUNT,
+        rf"\bof (?:the |all |its |these |{NAME}'s )*",
+        rf"\s*{_PLAIN}(?:{_FINDINGS}|{NAME}|$)",
+        of_all=True,
+    ),
     _rule(Measure.COUNT, right=r"\s*(?:x\b|×|times\b)"),
     _rule(Measure.COUNT, right=rf"\s*{_PLAIN}{_FINDINGS}"),
     _rule(Measure.COUNT, right=_ENDS),
@@ -137,7 +153,8 @@ _ENGLISH = Lexicon(
     clause=re.compile(r"[,;:]\s+|\s+(?:and|while|but|whereas)\s+|[()]"),
     filler=re.compile(r"\b(?:both|on|in|of|the|cameras?|class(?:es)?|at|for|also|then)\b|[\s*,:]+", re.IGNORECASE),
     first_before=re.compile(
-        r"\b(?:from|since|first(?: \w+){0,3} at|start(?:s|ed|ing)?(?: at)?|beg[ai]n(?:s|ning)?(?: at)?|between|earliest"
+        r"\b(?:(?<!dates )(?<!dating )from|since|first(?: \w+){0,3} at|start(?:s|ed|ing)?(?: at)?"
+        r"|beg[ai]n(?:s|ning)?(?: at)?|between|earliest"
         r"(?: \w+){0,2}(?: at)?)\s*$",
         re.IGNORECASE,
     ),
@@ -168,10 +185,13 @@ _ENDS_ZH = (
     r"置信|最|平均|从|自))"
 )
 _CHINESE_RULES = (
-    _rule(Measure.COUNT, r"严重(?:度|程度|性|等级)(?:为|是)?\s*(?P<severity>[123])\s*级?的?缺陷?(?:共|有|为|:|：)*\s*"),
     _rule(
         Measure.COUNT,
-        right=rf"\s*{_MEASURE_WORD}?的?严重(?:度|程度|性|等级)(?:为|是)?\s*(?P<severity>[123])",
+        r"严重(?:度|程度|性|等级)(?:为|是)?\s*(?P<severity>[123])\s*级?的?缺陷?(?:一共|共|共计|合计|总计|累计|有|为|:|：)*\s*",
+    ),
+    _rule(
+        Measure.COUNT,
+        right=rf"\s*{_MEASURE_WORD}?{_NOUN}?的?严重(?:度|程度|性|等级)(?:均?为|都?是)?\s*(?P<severity>[123])",
     ),
     _rule(Measure.SEVERITY, r"严重(?:度|程度|性|等级)(?:为|是|达|:|：)?\s*"),
     _rule(Measure.SEVERITY, r"", r"\s*级"),
@@ -189,19 +209,21 @@ _CHINESE_RULES = (
     _rule(Measure.SECONDS, right=r"\s*(?:分钟|min\b)", scale=60),
     _rule(Measure.SECONDS, right=r"\s*(?:个?小时|h\b)", scale=3600),
     _rule(Measure.NG, r"(?:NG|不合格|不良)(?:的)?(?:帧|图像)?(?:共|有|为|[:：(（])*\s*", r"(?!\s*(?:帧|张|幅)?复检)"),
-    _rule(Measure.NG, right=r"\s*(?:帧|张|幅)?(?:图像|图片|画面)?(?:被?判?定?为|是|属于)?\s*(?:NG|不合格|不良)"),
+    _rule(Measure.NG, right=r"\s*(?:帧|张|幅)?(?:图像|图片|画面)?(?:被?判?定?为|被判|是|属于)?\s*(?:NG|不合格|不良)"),
     _rule(Measure.REINSPECT, r"(?:复检|复查|重检)(?:的)?(?:帧|图像)?(?:共|有|为|[:：(（])*\s*"),
-    _rule(Measure.REINSPECT, right=r"\s*(?:帧|张|幅)?(?:图像|图片|画面)?(?:需要?|待|要)?(?:复检|复查|重检)"),
+    _rule(Measure.REINSPECT, right=r"\s*(?:帧|张|幅)?(?:图像|图片|画面)?(?:需要?|等?待|要)?(?:复检|复查|重检)"),
     _rule(Measure.FAILED, r"失败(?:的)?(?:帧|图像)?(?:共|有|为|[:：(（])*\s*"),
     _rule(Measure.FAILED, right=r"\s*(?:帧|张|幅)?(?:图像|图片|画面)?(?:检测|处理)?失败"),
+    _rule(Measure.FAILED, right=r"\s*(?:帧|张|幅)?(?:图像|图片|画面)?(?:未能|无法|没能)(?:被)?检测"),
     _rule(Measure.EXPIRED, r"(?:过期|超时)(?:的)?(?:帧|图像)?(?:共|有|为|[:：(（])*\s*"),
     _rule(Measure.EXPIRED, right=r"\s*(?:帧|张|幅)?(?:图像|图片|画面)?(?:已)?(?:过期|超时)"),
     _rule(Measure.FRAMES, right=r"\s*(?:帧|张|幅)(?:图像|图片|画面|照片)?"),
     _rule(Measure.CAMERAS, right=r"\s*(?:台|个|部|路)(?:不同的?)?(?:相机|摄像头|摄像机)"),
     _rule(Measure.CLASSES, right=r"\s*(?:类|种|个类别)(?:不同的?)?(?:缺陷|问题|类型|类别)?"),
     _rule(Measure.GROUPS, right=r"\s*个?组"),
-    _rule(Measure.COUNT, right=rf"\s*{_MEASURE_WORD}?\s*{_NOUN}?(?:中|里|之中|当中)", of_all=True),
+    _rule(Measure.COUNT, right=rf"\s*{_MEASURE_WORD}?\s*{_NOUN}?(?:中|里|之中|当中|由)", of_all=True),
     _rule(Measure.COUNT, right=rf"\s*{_MEASURE_WORD}?\s*{_NOUN}的\s*\d", of_all=True),
+    _rule(Measure.COUNT, right=rf"\s*{_MEASURE_WORD}?\s*{NAME}(?:中|里|之中|当中)", of_all=True),
     _rule(Measure.COUNT, right=r"\s*[x×]"),
     _rule(Measure.COUNT, right=rf"\s*{_MEASURE_WORD}?\s*{_NOUN}"),
     _rule(Measure.COUNT, right=rf"\s*{_MEASURE_WORD}?{_ENDS_ZH}"),
@@ -218,9 +240,9 @@ _CHINESE = Lexicon(
     last_after=re.compile(r"\s*(?:UTC)?\s*(?:止|为止|结束)"),
     whole=re.compile(r"共|总计|合计|总数|全部|整条|产线|全线|所有|窗口"),
     share=re.compile("占|比例|份额"),
-    each_camera=re.compile("[每各](?:台|个)?(?:相机|摄像头|摄像机)|(?:相机|摄像头|摄像机)各"),
+    each_camera=re.compile("[每各](?:台|个)?(?:相机|摄像头|摄像机)|每台|(?:相机|摄像头|摄像机)各"),
     words=re.compile(
-        rf"(?<![第同每任某几的{_DIGITS_ZH}])(?P<word>(?:[二两三四五六七八九十百千零〇][{_DIGITS_ZH}]*|一[十百千][{_DIGITS_ZH}]*|一(?=处|台)))"
+        rf"(?<![第同每任某几的早晚后近首末{_DIGITS_ZH}])(?P<word>(?:[二两三四五六七八九十百千零〇][{_DIGITS_ZH}]*|一[十百千][{_DIGITS_ZH}]*|一(?=处|台)))"
         r"(?=\s*(?:处|个|次|条|项|例|件|起|台|张|帧|类|种|秒|分钟|小时|像素|组|级))"
     ),
     rules=_CHINESE_RULES,
