@@ -18,6 +18,7 @@ from gistline.cli.lazy import Entry, LazyGroup
 from gistline.cli.output import console, print_json
 from gistline.storage.budget_book import OpenHold, open_holds
 from gistline.storage.budgets import BudgetState, budget_states
+from gistline.storage.buying_stops import stop_in_force
 from gistline.storage.dashboards import CostRow, Costs, cost_rows, total_costs
 from gistline.storage.session import transaction
 from gistline.storage.tables import AttemptState
@@ -51,19 +52,26 @@ def command(context: click.Context, /, *, days: int, savings: bool, as_json: boo
         return
     with database(context) as opened, transaction(opened.sessions) as session:
         rows = cost_rows(session, since=since)
-        budgets, held = budget_states(session), open_holds(session)
+        budgets, held, stop = budget_states(session), open_holds(session), stop_in_force(session)
     if as_json:
         print_json(
             {
                 "rows": [_row_dict(row) for row in rows],
                 "total": _as_dict(total_costs(rows)),
                 "budgets": [budget_dict(state) for state in budgets],
+                "stopped_until": None if stop is None else stop.until.isoformat(),
                 "held_usd": exact(sum((hold.usd for hold in held), Decimal(0))),
             }
         )
     else:
         _print_text(rows)
         _print_budgets(budgets, held)
+        if stop is not None:
+            console().print(
+                f"Nothing is bought until {stop.until:%Y-%m-%d %H:%M} UTC ({stop.code}): 'gistline costs resume'.",
+                style="yellow",
+                markup=False,
+            )
 
 
 def _row_dict(row: CostRow) -> dict[str, Any]:

@@ -43,9 +43,9 @@ OPEN = (WindowState.PENDING, WindowState.RUNNING)
 LOOK_S = 0.05
 DEADLINE_MIN = 240
 TIME_FLIES = (
-    "UPDATE report_windows SET available_at = now(), deadline_at = deadline_at - interval '30 s' "
+    "UPDATE report_windows SET available_at = now(), deadline_at = deadline_at - interval '8 s' "
     "WHERE state = 'pending'",
-    "UPDATE llm_batches SET looked_at = NULL, retry_at = NULL, deadline_at = deadline_at - interval '30 s'",
+    "UPDATE llm_batches SET looked_at = NULL, retry_at = NULL, deadline_at = deadline_at - interval '8 s'",
     # A submission is over by now: a call's time-out is a second here.
     "UPDATE llm_batches SET created_at = created_at - interval '20 minutes' WHERE state = 'lost'",
     "UPDATE buying_stops SET until = now() WHERE until > now()",

@@ -111,6 +111,7 @@ def test_the_sdk_writes_and_is_billed_when_there_is_a_key(tmp_path: Path) -> Non
     assert result["cost_simulated"] is False
     assert result["reports"] == 1
     assert result["cost_usd"] > 0
+    assert result["cost_usd"] == pytest.approx(float(server.twin.books.usd), abs=1e-9)
     assert "Written by the twin." in (tmp_path / "out" / "report.md").read_text()
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from gistline.alarms.rules import Rule
 from gistline.cli.buying_probe import examine
 from gistline.cli.checks import State
+from gistline.cli.main import run
 from gistline.dispatch import NullDispatcher
 from gistline.domain_acting import RuleKind
 from gistline.flows.alarm_readings import read_state
@@ -33,7 +34,11 @@ def waiting(sessions: Sessions, window_id: object) -> ReportWindow:
 
 
 def test_a_reached_spend_limit_stops_all_buying_until_somebody_resumes(
-    sessions: Sessions, server: MessagesServer, open_tools: OpenTools, database_url: str
+    sessions: Sessions,
+    server: MessagesServer,
+    open_tools: OpenTools,
+    database_url: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     server.script(fault("spend_limit"))
     first, second, tools = filled_window(sessions), filled_window(sessions), open_tools()
@@ -57,8 +62,11 @@ def test_a_reached_spend_limit_stops_all_buying_until_somebody_resumes(
     (check,) = examine(Settings(database=DatabaseSettings(url=SecretStr(database_url))))
     assert (check.name, check.state) == ("buying", State.MISSING)
     assert CODE in check.found
-
-    assert resume_buying(sessions, by="anna") == 1
+    asked = ["--set", f"database.url={database_url}", "--set", "redis.url=redis://127.0.0.1:1/0", "costs"]
+    assert run(asked) == 0
+    assert f"({CODE}): 'gistline costs resume'" in " ".join(capsys.readouterr().out.split())
+    assert run([*asked, "resume"]) == 0
+    assert "bought again" in capsys.readouterr().out
     assert resume_buying(sessions, by="anna") == 0
     assert set(close_windows(sessions, NullDispatcher(), tools.settings).rung) == {first, second}
     for window_id in (first, second):

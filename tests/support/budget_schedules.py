@@ -347,6 +347,7 @@ class _Play:
         with quiet.begin() as session:
             proof_checks.books_agree(session)
             proof_checks.ceiling_holds(session, self._books.bills)
+            proof_checks.every_budget_bears_every_bill(session, self._books.bills)
             rows = list(session.scalars(select(LlmAttempt).order_by(LlmAttempt.id)))
             proof_checks.never_paid_after_an_answer(rows)
         self._end_batches(self._world.tools(quiet, self._books, batches.random))

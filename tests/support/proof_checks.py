@@ -12,7 +12,15 @@ from sqlalchemy.orm import Session
 
 from gistline.storage.budget_book import open_holds
 from gistline.storage.budgets import Portion
-from gistline.storage.tables import AttemptState, BatchState, BudgetHold, BudgetPeriodRow, LlmAttempt, LlmBatch
+from gistline.storage.tables import (
+    AttemptState,
+    BatchState,
+    BudgetHold,
+    BudgetPeriodRow,
+    BudgetRow,
+    LlmAttempt,
+    LlmBatch,
+)
 
 NOTHING = Decimal(0)
 OPEN = {AttemptState.QUEUED, AttemptState.SENT, AttemptState.UNKNOWN}
@@ -24,6 +32,14 @@ def ceiling_holds(session: Session, bills: Mapping[str, Decimal]) -> None:
         used = period.settled_usd + period.held_usd
         spent = _true_spending(session, bills, period)
         assert spent <= used <= period.cap_usd, f"billed {spent}, settled and held {used}, cap {period.cap_usd}"
+
+
+def every_budget_bears_every_bill(session: Session, bills: Mapping[str, Decimal]) -> None:
+    """Each attempt that was billed has its part in each budget in force: all windows are in the scope of all."""
+    billed = {row.id for row in session.scalars(select(LlmAttempt)) if bills.get(row.body_sha256)}
+    for budget_id in session.scalars(select(BudgetRow.id).where(BudgetRow.removed_at.is_(None))):
+        borne = set(session.scalars(select(BudgetHold.attempt_id).where(BudgetHold.budget_id == budget_id)))
+        assert billed <= borne, f"attempts {billed - borne} were billed and budget {budget_id} does not know of them"
 
 
 def books_agree(session: Session) -> None:
