@@ -10,7 +10,7 @@ from uuid import UUID
 
 from gistline.dispatch import NullDispatcher
 from gistline.flows.submit_frames import Submitted, submit_frames
-from gistline.frames.store import LocalFrames
+from gistline.frames.local import LocalFrames
 from gistline.storage.cameras import find_camera
 from gistline.storage.session import transaction
 from tests.chaos.cameras import Cameras, Journal

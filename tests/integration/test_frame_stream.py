@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from gistline.domain import Detection, FrameState
 from gistline.errors import StorageUnavailable
 from gistline.flows.inspect_frames import inspect_frames
-from gistline.frames.store import LocalFrames
+from gistline.frames.local import LocalFrames
 from gistline.storage.session import transaction
 from gistline.storage.tables import FrameRow
 from tests.support.fleet import Fleet, fleet, fleet_settings

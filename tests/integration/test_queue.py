@@ -23,7 +23,7 @@ from gistline.flows.inspect_frames import inspect_frames
 from gistline.flows.prune_frames import prune_frames, prune_orphans
 from gistline.flows.station import Station
 from gistline.flows.sweep import Swept, sweep
-from gistline.frames.store import LocalFrames
+from gistline.frames.local import LocalFrames
 from gistline.settings_frames import Keep
 from gistline.storage.findings import Measure
 from gistline.storage.frame_sweep import sweep_alone

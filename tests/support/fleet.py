@@ -26,7 +26,7 @@ from gistline.flows.measure_passport import MeasuringTools, TriedDetector
 from gistline.flows.serve_model import admit, unproven
 from gistline.flows.station import Station, open_station
 from gistline.flows.submit_frames import Submitted, submit_frames
-from gistline.frames.store import LocalFrames
+from gistline.frames.local import LocalFrames
 from gistline.settings import DatabaseSettings, FleetSettings, PassportSettings, RedisSettings, Settings
 from gistline.settings_frames import FrameSettings, Keep
 from gistline.settings_report import as_environment
