@@ -5,6 +5,7 @@ With ``api.processes`` above one this process only listens and keeps that many c
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -63,6 +64,9 @@ def main() -> int:
 
 def _serve(settings: Settings, child: processes.Place | None) -> int:
     server = Server(config(settings, create_app(settings)))
+    # What was imported and built stays until the end: the collector need not walk it again and again.
+    gc.collect()
+    gc.freeze()
     exposed = Exposed(metrics.REGISTRY, Health(ready=lambda: server.started))
     # Uvicorn sends itself the signal again when it has stopped; what is opened here is still to be closed then.
     for number in (signal.SIGTERM, signal.SIGINT):
