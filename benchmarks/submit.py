@@ -236,8 +236,8 @@ def report(tallies: dict[Case, Tally], boards: Boards, clients: int) -> None:
         parts = {name: used / tally.frames * 1000 for name, used in vars(tally.spent).items()}
         own = parts["api"] + parts["postgres"] + parts["client"]
         print(
-            f"{case.name}: {rate:7.0f} frames/s in the median round ({rate / first:4.2f} x), {max(tally.rates):.0f} in the"
-            f" best, answer p50 {cuts[49]:6.1f} ms,"
+            f"{case.name}: {rate:7.0f} frames/s in the median round ({rate / first:4.2f} x),"
+            f" {max(tally.rates):.0f} in the best, answer p50 {cuts[49]:6.1f} ms,"
             f" p99 {cuts[98]:6.1f} ms\n    CPU of a frame, ms: "
             + ", ".join(f"{name} {part:.2f}" for name, part in parts.items())
             + f"; API, PostgreSQL and client alone would fill {cores} cores at {cores * 1000 / own:.0f} frames/s"
