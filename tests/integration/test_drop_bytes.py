@@ -15,7 +15,7 @@ from gistline.errors import StorageUnavailable
 from gistline.flows import drop_bytes as flow
 from gistline.flows.drop_bytes import DELETERS, drop_bytes
 from gistline.flows.prune_frames import prune_orphans
-from gistline.frames.store import LocalFrames
+from gistline.frames.local import LocalFrames
 from gistline.storage.session import transaction
 from tests.support.fleet import Fleet, fleet, fleet_settings
 from tests.support.twin_detector import Order

@@ -24,7 +24,7 @@ from gistline.flows.review_accuracy import review_accuracy
 from gistline.flows.serve_model import serve_model, wanted_model
 from gistline.flows.station import Station, open_station
 from gistline.flows.submit_frames import Submitted, submit_frames
-from gistline.frames.store import LocalFrames
+from gistline.frames.local import LocalFrames
 from gistline.settings import DatabaseSettings, DetectionSettings, PassportSettings, Settings
 from gistline.settings_accuracy import AccuracySettings
 from gistline.settings_frames import FrameSettings, Keep
