@@ -71,7 +71,7 @@ def watch_api(note: Note) -> int:
 
     door: Any = importlib.import_module("api.__main__")
     from gistline.dispatch import CelerySender
-    from gistline.frames.store import LocalFrames
+    from gistline.frames.local import LocalFrames
 
     of_thread = threading.local()
 
