@@ -22,7 +22,7 @@ DELETERS: Final = 8
 """Deletions at once: on S3 each waits for the network while submissions of like digests wait for the lock."""
 SURE_S: Final = 10.0
 """How long after the database's last word a deletion may begin. With the longest that one takes it stays under
-``frame_bytes.SILENT_S``, after which the lock may be somebody else's."""
+``submissions.SILENT_S``, after which the lock may be somebody else's."""
 
 
 def drop_bytes(frames: Sequence[tuple[UUID, str]], sessions: Sessions, store: FrameStore) -> None:

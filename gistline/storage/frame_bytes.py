@@ -1,8 +1,8 @@
 """Whose bytes are still needed. Equal images share theirs, so they go with the last row that claims them.
 
 Every function that decides holds the lock that a submission of the same bytes takes (``hold_bytes_alone``) until the
-caller's transaction ends: delete in it, then commit. A transaction that says nothing for ``SILENT_S`` is ended by the
-database, so that a frozen process does not keep cameras waiting: ask :func:`still_alone` in time.
+caller's transaction ends: delete in it, then commit. A transaction that is silent for ``submissions.SILENT_S`` is ended
+by the database, so that a frozen process does not keep cameras waiting: ask :func:`still_alone` in time.
 """
 
 from __future__ import annotations
@@ -19,26 +19,23 @@ from gistline.storage.arrays import among_given, given_ids
 from gistline.storage.submissions import hold_bytes_alone
 from gistline.storage.tables import DeadLetterRow, FrameRow
 
-SILENT_S: Final = 60
-"""Longest silence of a transaction that deletes; the store's time-out for one object is less."""
-
 
 def release_bytes(session: Session, frames: Iterable[tuple[UUID, str]]) -> set[str]:
     """Note that these frames (id, digest) keep no bytes; returns the digests that no other frame needs."""
     digests = dict(frames)
-    _hold(session, digests.values())
+    hold_bytes_alone(session, digests.values())
     session.connection().execute(RELEASE, given_ids(digests.keys()))
     return _unclaimed(session, set(digests.values()))
 
 
 def orphans(session: Session, digests: Collection[str]) -> set[str]:
     """Those of the digests that no frame claims."""
-    _hold(session, digests)
+    hold_bytes_alone(session, digests)
     return _unclaimed(session, set(digests))
 
 
 def still_alone(session: Session) -> None:
-    """Return if the transaction, and with it the lock, is still there; another ``SILENT_S`` begin.
+    """Return if the transaction, and with it the lock, is still there; another ``submissions.SILENT_S`` begin.
 
     Raises:
         sqlalchemy.exc.DBAPIError: it is not; which bytes are needed may have changed.
@@ -54,11 +51,6 @@ def outlived_bytes(session: Session, *, keep_days: int, limit: int) -> Sequence[
         text("frames.bytes_stored AND frames.finished_at IS NOT NULL"), old, ~_undecided()
     )
     return [(row.id, row.sha256) for row in session.execute(kept.order_by(FrameRow.finished_at).limit(limit))]
-
-
-def _hold(session: Session, digests: Iterable[str]) -> None:
-    session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = '{SILENT_S}s'"))
-    hold_bytes_alone(session, digests)
 
 
 def _undecided() -> Exists:

@@ -19,9 +19,15 @@ from gistline.storage.tables import FrameKey, FrameRow
 BYTES_LOCK = 7161
 """First number of the advisory locks on frame bytes; the second is the start of the digest."""
 BUCKET_DIGITS = 3
+SILENT_S: Final = 60
+"""Longest silence of a transaction that holds such a lock, in seconds: it waits for the store, whose time-out for one
+object is less. The database ends it then, so that a frozen process keeps nobody waiting for ever."""
 
-
-_HOLD = "SELECT now(), count({function}(:lock, bucket)) FROM unnest(CAST(:buckets AS int[])) AS bucket"
+_HOLD = (
+    "SELECT now(), count({function}(:lock, bucket)), "
+    "set_config('idle_in_transaction_session_timeout', :silent, true) "
+    "FROM unnest(CAST(:buckets AS int[])) AS bucket"
+)
 _SHARED: Final = text(_HOLD.format(function="pg_advisory_xact_lock_shared"))
 _ALONE: Final = text(_HOLD.format(function="pg_advisory_xact_lock"))
 
@@ -155,5 +161,7 @@ def _rows(frames: Sequence[NewFrame]) -> str:
 
 def _lock(session: Session, statement: TextClause, digests: Iterable[str]) -> datetime:
     buckets = sorted({int(digest[:BUCKET_DIGITS], 16) for digest in digests})
-    moment: datetime = session.execute(statement, {"lock": BYTES_LOCK, "buckets": buckets}).one()[0]
+    moment: datetime = session.execute(
+        statement, {"lock": BYTES_LOCK, "buckets": buckets, "silent": f"{SILENT_S}s"}
+    ).one()[0]
     return moment

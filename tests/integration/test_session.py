@@ -12,6 +12,7 @@ from sqlalchemy import text
 from gistline.errors import StorageUnavailable
 from gistline.settings import DatabaseSettings
 from gistline.storage.session import Sessions, close_database, open_database, transaction
+from gistline.storage.submissions import hold_bytes
 
 
 @pytest.fixture
@@ -49,3 +50,15 @@ def test_a_database_that_is_only_busy_is_not_called_away(sessions: Sessions, lim
         holder.execute(text("LOCK TABLE frames_default IN ACCESS EXCLUSIVE MODE"))
         with pytest.raises(StorageUnavailable, match="too busy: canceling statement due to"):
             count_within(sessions, limit)
+
+
+def test_a_submission_may_wait_for_its_store_for_longer(sessions: Sessions) -> None:
+    """Its lock is one that only the pruner waits for, and a bucket may take its time."""
+    with transaction(sessions) as session:
+        hold_bytes(session, ["ab" * 32])
+        time.sleep(1.3)
+        assert session.scalar(text("SELECT 1")) == 1
+    with transaction(sessions) as session:
+        assert session.scalar(text("SHOW idle_in_transaction_session_timeout")) == "1s", (
+            "it is for that transaction alone"
+        )
