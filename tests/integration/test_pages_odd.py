@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 import pytest
 
 from api.people import SESSION_COOKIE, csrf_of
@@ -12,7 +10,7 @@ from tests.support.api import PASSWORD, RunningApi
 
 NUL = "%00"
 LONG = "9" * 30
-FRAME = uuid4()
+FRAME = "01a21750-3255-7636-bc8a-78a962329d2d"
 ADDRESSES = [
     "/findings?since=0001-01-01T00:00",
     "/findings?since=1900-01-01T00:00&until=1950-01-01T00:00",
