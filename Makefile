@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 CANDIDATES := python3.12 python3.11 python3.13 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up tools test chaos books fuzz docs check bench migrate clean
+.PHONY: help demo up tools test long chaos books fuzz docs check bench migrate clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -22,7 +22,10 @@ tools: ## What some tests need beside Python, from Debian: a browser, an MQTT br
 	  (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium mosquitto prometheus >/dev/null)
 
 test: $(VENV)/.installed-dev ## All tests, against a real PostgreSQL, a real Redis and real workers
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
+	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile
+
+long: $(VENV)/.installed-dev ## The tests that take longest, which 'make test' leaves out
+	$(PYTHON) -m pytest -m long
 
 chaos: $(VENV)/.installed-dev ## Whole systems under seeded faults, nothing lost or doubled: SEED=7, or SEEDS=1-20
 	$(PYTHON) -m tests.chaos --seeds $(or $(SEED),$(SEEDS),1-20)
@@ -56,11 +59,11 @@ clean: ## Remove .venv, caches and build output; data in .data stay
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(PYTHON) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PYTHON) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/bin/python:

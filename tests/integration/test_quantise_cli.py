@@ -65,6 +65,8 @@ def test_a_file_for_gpus_is_symmetric(frames: Path, tmp_path: Path, capsys: pyte
     assert all(zero.dtype == np.int8 and not zero.any() for zero in zeros)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("clean_settings")
 def test_a_search_prints_what_it_measured_and_draws_it(
     frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

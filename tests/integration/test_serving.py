@@ -177,6 +177,7 @@ def broken(line: Fleet) -> StoredModel:
     return register_model(line.sessions, model, line.settings.registry).model
 
 
+@pytest.mark.long
 def test_a_promoted_engine_that_fails_changes_nothing(line: Fleet, models: dict[str, StoredModel]) -> None:
     with worker(line, 1), worker(line, 2), cameras(line) as ids:
         wait_until(lambda: sum(one.ready for one in told(line)) == 2, "both are ready", within_s=WITHIN_S)

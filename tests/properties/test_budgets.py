@@ -249,7 +249,7 @@ def test_no_schedule_breaks_the_ceiling_or_leaks_a_hold(world: World) -> None:
     """The short form of ``python -m benchmarks.budgets``."""
     total = sum((world.run(seed) for seed in range(10)), Tally())
     assert total.schedules == 10
-    assert min(total.kills, total.paid, total.unknown, total.refused_by_budget, total.paid_by_batch) > 1
+    assert min(total.kills, total.paid, total.unknown, total.refused_by_budget, total.batches) > 0
 
 
 @pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if mutant.soon], ids=lambda mutant: mutant.name)
