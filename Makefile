@@ -24,7 +24,7 @@ tools: ## What some tests need beside Python, from Debian: a browser, an MQTT br
 test: $(VENV)/.installed-dev ## All tests, against a real PostgreSQL, a real Redis and real workers
 	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile
 
-long: $(VENV)/.installed-dev ## The tests that take longest, which 'make test' leaves out
+long: $(VENV)/.installed-dev ## The six tests that take longest, which 'make test' leaves out
 	$(PYTHON) -m pytest -m long
 
 chaos: $(VENV)/.installed-dev ## Whole systems under seeded faults, nothing lost or doubled: SEED=7, or SEEDS=1-20

@@ -256,6 +256,7 @@ def held(sessions: Sessions) -> bool:
         return bool(session.scalar(locks, {"lock": REVIEW_LOCK}))
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_half_way_has_done_nothing_and_the_next_does_it_whole(
     made: Plant, redis_url: str, tmp_path: Path
 ) -> None:

@@ -199,6 +199,7 @@ def test_a_promoted_engine_that_fails_changes_nothing(line: Fleet, models: dict[
         rollback_model(line.sessions, actor="test")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", [{"measure_at_start": False}], indirect=True)
 def test_a_worker_without_a_passport_takes_nothing_until_it_has_one(
     line: Fleet, models: dict[str, StoredModel]
