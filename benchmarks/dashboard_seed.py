@@ -150,18 +150,7 @@ def seed(sessions: Sessions, settings: Settings, *, findings: int, days: int, no
             "labels": list(LABELS),
             "per_ng": PER_NG,
         }
-        for statement in (
-            _CAMERAS,
-            _WINDOWS,
-            _FRAMES,
-            _VERDICTS,
-            _FINDINGS,
-            _REPORTS,
-            _PLACES,
-            _PRICES,
-            _ATTEMPTS,
-            _FEEDBACK,
-        ):
+        for statement in STEPS:
             clause = text(statement)
             session.execute(clause, {name: bound[name] for name in clause.compile().params})
     with transaction(sessions) as session:

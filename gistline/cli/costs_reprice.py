@@ -20,6 +20,8 @@ from gistline.storage.savings import PaidCall, paid_calls, unpriced_calls
 from gistline.storage.session import transaction
 
 DAY = click.DateTime(["%Y-%m-%d"])
+LAST_YEAR = 9998
+"""The day after the last one must be a date too."""
 
 
 @click.command("reprice")
@@ -57,6 +59,10 @@ def _made(call: PaidCall) -> MadeCall:
 def _days(first: datetime, last: datetime) -> tuple[datetime, datetime]:
     if last < first:
         raise RequestRejected(f"The last day {last:%Y-%m-%d} is before the first, {first:%Y-%m-%d}.", cure="Swap them.")
+    if last.year > LAST_YEAR:
+        raise RequestRejected(
+            f"The last day {last:%Y-%m-%d} is beyond the year {LAST_YEAR}.", cure="Give today, or any day before."
+        )
     return first.replace(tzinfo=UTC), last.replace(tzinfo=UTC) + timedelta(days=1)
 
 

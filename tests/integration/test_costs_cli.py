@@ -130,6 +130,7 @@ def test_another_model_s_price_for_the_same_time(sessions: Sessions, answer: Ans
         (("--model", "claude-opus-5", "--from", "2026-11-30", "--to", "2026-11-01"), "before the first"),
         (("--model", "claude-opus-5", "--from", "2026-11-01", "--to", "2026-11-02", "--token-ratio", "x"), "'x'"),
         (("--model", "claude-opus-5", "--from", "yesterday", "--to", "2026-11-02"), "yesterday"),
+        (("--model", "claude-opus-5", "--from", "2026-11-01", "--to", "9999-12-31"), "beyond the year"),
     ],
 )
 def test_what_cannot_be_priced_is_refused(arguments: tuple[str, ...], said: str, answer: Answer) -> None:
