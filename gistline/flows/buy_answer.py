@@ -68,6 +68,7 @@ def buy_answer(call: Call, tools: ReportTools) -> str:
         budgets.enter(session)
         if not windows.renew_lease(session, call.window, lease_s=tools.lease_s):
             raise LeaseLost("Another worker has this window.", window_id=call.window.window_id)
+        ledger.wait_for_bookings(session, call.window.window_id, call.name)
         # Before the answer is looked for: a batch that is collected between the two is seen with its answer then, and
         # not as one that came back without.
         stand = _stand(session, call, tools, at)

@@ -179,6 +179,25 @@ def paid_answer(session: Session, window_id: UUID, call: str, *, body_sha256: st
     return session.scalar(query.order_by(LlmAttempt.attempt.desc()).limit(1))
 
 
+def wait_for_bookings(session: Session, window_id: UUID, call: str) -> None:
+    """Wait for whoever is booking the end of a call's attempt just now, so that its answer is seen after this.
+
+    One that is booked later waits for the end of this transaction. The caller holds the window's row; attempts in
+    batches are left to :func:`batched`.
+    """
+    session.execute(
+        select(LlmAttempt.id)
+        .where(
+            LlmAttempt.window_id == window_id,
+            LlmAttempt.call == call,
+            LlmAttempt.processing == Processing.STANDARD,
+            LlmAttempt.state.in_(_OPEN),
+        )
+        .order_by(LlmAttempt.id)
+        .with_for_update()
+    ).all()
+
+
 def batched(session: Session, window_id: UUID, call: str, *, settled: bool) -> Batched:
     """How a call stands with batches: the attempt that is on its way with one, and how many went before it.
 

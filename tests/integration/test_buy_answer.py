@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
+from threading import Event
 from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from gistline.costs.pricing import price_vector
 from gistline.errors import LeaseLost, WriterFailed
@@ -17,10 +22,11 @@ from gistline.flows.report_tools import ReportTools, open_report_tools
 from gistline.reports.request import Request
 from gistline.settings import ReportSettings, Settings
 from gistline.simulator.messages_api import MessagesServer, Reply
-from gistline.storage import windows
+from gistline.storage import budgets, windows
 from gistline.storage.session import Sessions
 from gistline.storage.tables import AttemptState, PriceUsed
 from tests.support.billing import attempts, expire_lease, filled_window
+from tests.support.processes import wait_until
 
 USAGE = {"input_tokens": 1000, "output_tokens": 100}
 
@@ -110,6 +116,40 @@ def test_a_worker_that_lost_its_window_sends_nothing(
         buy_answer(Call(replace(window, token=uuid4()), "report", ask("never had it")), tools)
     assert server.requests == []
     assert buy_answer(Call(taken_over, "report", ask("mine")), tools)
+
+
+def test_an_answer_that_is_being_booked_is_waited_for(
+    sessions: Sessions,
+    server: MessagesServer,
+    tools: ReportTools,
+    window: windows.ClaimedWindow,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server.script(Reply(text="first", usage=USAGE))
+    half_booked, go_on = Event(), Event()
+
+    def settle_late(session: Session, attempt_id: int, *, usd: Decimal | None) -> None:
+        half_booked.set()
+        assert go_on.wait(20)
+
+    monkeypatch.setattr(budgets, "settle_holds", settle_late)
+    with ThreadPoolExecutor(2) as threads:
+        late = threads.submit(buy_answer, Call(window, "report", ask("mine")), tools)
+        assert half_booked.wait(20)
+        expire_lease(sessions)
+        next_one = threads.submit(buy_answer, Call(claim(sessions, window.window_id), "report", ask("mine")), tools)
+        try:
+            wait_until(lambda: next_one.done() or waits_for_a_lock(sessions), "the next worker waits")
+            assert not next_one.done()
+        finally:
+            go_on.set()
+        assert next_one.result(20) == late.result(20)
+    assert len(server.requests) == 1
+
+
+def waits_for_a_lock(sessions: Sessions) -> bool:
+    with sessions() as session:
+        return bool(session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
 
 
 def test_each_call_extends_the_lease(sessions: Sessions, tools: ReportTools, window: windows.ClaimedWindow) -> None:

@@ -151,6 +151,7 @@ MUTANTS = (
     Mutant("a retry holds nothing", [(ledger, "open_attempt", _hold_once)]),
     Mutant("a budget is set while money moves", [(budget_book, "enter_alone", _nothing)]),
     Mutant("a worker whose window was taken over buys", [(windows, "renew_lease", _yes)]),
+    Mutant("an answer that is being booked is not waited for", [(ledger, "wait_for_bookings", _nothing)]),
     Mutant("a paid answer is not looked for", [(ledger, "paid_answer", _nothing)]),
     Mutant("a batch whose submission got lost goes again", [(llm_batches, "lost", _never_handed_over)]),
     Mutant("two workers gather the same attempts", [(llm_batches, "select", _select_unlocked)]),
