@@ -118,12 +118,14 @@ def _find(tools: ReportTools, provider: BatchProvider, batch: LlmBatch) -> Batch
         mine = set(llm_batches.attempts_in(session, batch.id))
     listed = provider.since(batch.created_at - CLOCKS_APART)
     maybe = [seen for seen in listed if seen.api_id not in known and seen.requests == batch.requests]
+    unsure = False
     for seen in maybe:
         names = {key for key, _ in provider.results(seen.api_id)} if seen.ended else set()
+        unsure |= not names  # still at work, or with none of its results listed: it may be this one
         if names and names <= mine:
             with transaction(tools.sessions) as session:
                 return seen if llm_batches.taken_in(session, batch.id, seen.api_id, seen.expires_at) else None
-    if all(seen.ended for seen in maybe) and datetime.now(UTC) > batch.created_at + LISTED_AFTER:
+    if not unsure and datetime.now(UTC) > batch.created_at + LISTED_AFTER:
         with transaction(tools.sessions) as session:
             llm_batches.turned_down(session, batch.id, "the provider does not list it", again_in_s=0.0)
     return None

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from gistline.domain_money import BudgetPeriod, BudgetScope
-from gistline.flows.budgets import set_budget
+from gistline.flows.budgets import reconcile, set_budget
 from gistline.flows.report_tools import ReportTools
 from gistline.flows.tend_batches import Tended, tend_batches
 from gistline.flows.write_report import write_report
 from gistline.simulator.messages_api import MessagesServer, Place, fault
-from gistline.storage.budget_book import BudgetKey, open_holds
+from gistline.storage.budget_book import BudgetKey, Reconciliation, open_holds
 from gistline.storage.budgets import budget_states
 from gistline.storage.session import Sessions
-from gistline.storage.tables import AttemptState, BatchState, LlmBatch, Processing, ReportWindow, WaitsFor, WindowState
+from gistline.storage.tables import (
+    AttemptState,
+    BatchState,
+    LlmAttempt,
+    LlmBatch,
+    Processing,
+    ReportWindow,
+    WaitsFor,
+    WindowState,
+)
 from tests.support.billing import OpenTools, attempts, filled_window
+from tests.support.budget_mutants import mutant
 
 SITE = BudgetKey(BudgetScope.SITE, "", BudgetPeriod.DAY)
 PATIENT = {"batch_gather_s": 0, "batch_poll_s": 0.1}
@@ -216,6 +227,73 @@ def test_items_that_fail_twice_are_asked_for_at_once(
             AttemptState.PAID,
         ]
     books_agree(sessions, server)
+
+
+def a_result_is_left_out(sessions: Sessions, server: MessagesServer, tools: ReportTools) -> LlmAttempt:
+    """Let a batch of three come back with two results, and see that nothing is believed of the third; its attempt."""
+    server.script(fault("item_unlisted"), on=Place.ITEMS)
+    for _ in range(3):
+        write_report(patient_window(sessions), tools)
+    assert tend_batches(tools) == Tended(submitted=1)
+    assert look_again(sessions, server, tools, later_s=120).collected == 1
+    assert len(server.twin.books.billed) == 3
+    for _ in range(2):  # a later look brings nothing new
+        with sessions() as session:
+            rows = attempts(session)
+            holds, (state,) = open_holds(session), budget_states(session)
+        assert Counter(row.state for row in rows) == {AttemptState.PAID: 2, AttemptState.UNKNOWN: 1}
+        (left_out,) = (row for row in rows if row.state is AttemptState.UNKNOWN)
+        assert [(one.attempt_id, one.state) for one in holds] == [(left_out.id, AttemptState.UNKNOWN)]
+        assert state.settled_usd == sum(row.usd for row in rows if row.usd is not None)
+        assert state.held_usd == holds[0].usd
+        assert state.settled_usd < server.twin.books.usd <= state.settled_usd + state.held_usd
+        assert look_again(sessions, server, tools, later_s=120) == Tended()
+    return left_out
+
+
+def test_what_a_batch_has_no_result_for_stays_held_until_somebody_knows(
+    sessions: Sessions, server: MessagesServer, tools: ReportTools
+) -> None:
+    left_out = a_result_is_left_out(sessions, server, tools)
+    assert left_out.error == "the batch has no result for it"
+    make_due(sessions)
+    with sessions() as session:
+        windows = list(session.scalars(select(ReportWindow.id)))
+    states = Counter(write_report(window_id, tools).state for window_id in windows)
+    assert states == {WindowState.WRITTEN: 2, WindowState.PENDING: 1}  # the third asks again, by another batch
+    tend_batches(tools)
+    look_again(sessions, server, tools, later_s=120)
+    assert write_report(left_out.window_id, tools).state is WindowState.WRITTEN
+    with sessions() as session:
+        (hold,) = open_holds(session)
+    assert hold.attempt_id == left_out.id  # that its window has a report frees no money
+    (billed,) = (entry.usd for entry in server.twin.books.billed if entry.fault == "item_unlisted")
+    reconcile(sessions, left_out.id, Reconciliation(billed, "anna", "the provider's usage page"))
+    books_agree(sessions, server)
+
+
+def test_the_missing_result_is_what_that_test_is_about(
+    sessions: Sessions, server: MessagesServer, tools: ReportTools
+) -> None:
+    with mutant("a batch's missing result counts as not billed").planted(), pytest.raises(AssertionError):
+        a_result_is_left_out(sessions, server, tools)
+
+
+def test_a_lost_batch_that_shows_no_result_is_not_sent_again(
+    sessions: Sessions, server: MessagesServer, tools: ReportTools
+) -> None:
+    server.script(fault("cut_after_billing"), on=Place.BATCHES)
+    server.script(fault("item_unlisted"), on=Place.ITEMS)
+    write_report(patient_window(sessions), tools)
+    tend_batches(tools)
+    with sessions.begin() as session:
+        session.execute(text("UPDATE llm_batches SET created_at = now() - interval '20 minutes'"))
+    look_again(sessions, server, tools, later_s=120)
+    assert tend_batches(tools).submitted == 0
+    assert len(server.twin.books.billed) == 1
+    with sessions() as session:
+        (hold,) = open_holds(session)
+    assert hold.state is AttemptState.SENT
 
 
 def test_an_urgent_line_and_the_offline_writer_wait_for_no_batch(

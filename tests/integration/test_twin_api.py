@@ -247,6 +247,15 @@ def test_items_fail_one_by_one(server: MessagesServer, client: anthropic.Anthrop
     assert [entry.billed for entry in server.twin.books.entries] == [False, False, True, False]
 
 
+def test_a_billed_item_can_be_missing_from_the_results(server: MessagesServer, client: anthropic.Anthropic) -> None:
+    server.script(fault("item_unlisted"), on=Place.ITEMS)
+    batch = batch_of(client, 3)
+    server.twin.clock.advance(60)
+    assert client.messages.batches.retrieve(batch.id).request_counts.succeeded == 3
+    assert len(list(client.messages.batches.results(batch.id))) == 2
+    assert len(server.twin.books.billed) == 3
+
+
 def test_a_submission_whose_answer_is_lost_is_found_in_the_list(
     server: MessagesServer, client: anthropic.Anthropic
 ) -> None:

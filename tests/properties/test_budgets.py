@@ -29,7 +29,7 @@ from gistline.storage.budget_book import BudgetKey, Reconciliation, open_holds
 from gistline.storage.budgets import Portion, Purchase, budget_states
 from gistline.storage.session import Sessions, close_database, open_database
 from gistline.storage.tables import AttemptState, BatchState, Camera, LlmBatch, ReportWindow
-from tests.support.budget_mutants import MUTANTS, Mutant
+from tests.support.budget_mutants import MUTANTS, Mutant, mutant
 from tests.support.budget_schedules import Tally, World
 
 UNITS = 10**12
@@ -252,13 +252,13 @@ def test_no_schedule_breaks_the_ceiling_or_leaks_a_hold(world: World) -> None:
     assert min(total.kills, total.paid, total.unknown, total.refused_by_budget, total.batches) > 0
 
 
-@pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if mutant.soon], ids=lambda mutant: mutant.name)
-def test_a_schedule_finds_a_planted_fault(mutant: Mutant, world: World) -> None:
+@pytest.mark.parametrize("planted", [one for one in MUTANTS if one.soon], ids=lambda one: one.name)
+def test_a_schedule_finds_a_planted_fault(planted: Mutant, world: World) -> None:
     """Of the faults that ``python -m benchmarks.budgets --mutants`` plants, those that a few schedules find."""
-    assert mutant.hunt(world, range(mutant.soon)) is not None
+    assert planted.hunt(world, range(planted.soon)) is not None
 
 
-def test_a_late_word_about_a_batch_changes_nothing(sessions: Sessions) -> None:
+def late_words_change_nothing(sessions: Sessions) -> None:
     """A worker comes back from its submission when the batch has been found and collected."""
     with sessions.begin() as session:
         batch = LlmBatch(state=BatchState.SUBMITTING, requests=1, deadline_at=datetime(2026, 11, 27, tzinfo=UTC))
@@ -267,10 +267,21 @@ def test_a_late_word_about_a_batch_changes_nothing(sessions: Sessions) -> None:
         assert llm_batches.taken_in(session, batch.id, "batch-1", datetime(2026, 11, 27, tzinfo=UTC))
         llm_batches.lost(session, batch.id, "time-out")
         llm_batches.turned_down(session, batch.id, "not listed", again_in_s=0)
+        session.refresh(batch)
+        assert batch.state is BatchState.RUNNING
         llm_batches.collected(session, batch.id)
         assert not llm_batches.taken_in(session, batch.id, "batch-1", datetime(2026, 11, 27, tzinfo=UTC))
         session.refresh(batch)
         assert (batch.state, batch.api_id, batch.error) == (BatchState.COLLECTED, "batch-1", None)
+
+
+def test_a_late_word_about_a_batch_changes_nothing(sessions: Sessions) -> None:
+    late_words_change_nothing(sessions)
+
+
+def test_a_late_word_that_is_believed_is_what_that_test_is_about(sessions: Sessions) -> None:
+    with mutant("a late word about a batch is believed").planted(), pytest.raises(AssertionError):
+        late_words_change_nothing(sessions)
 
 
 @pytest.mark.parametrize("usd", ["0", "0.000000000001", "0.00015", "1.234567890123"])

@@ -115,6 +115,11 @@ def _never_handed_over(session: Session, batch_id: int, error: str) -> None:
     llm_batches.turned_down(session, batch_id, error, again_in_s=0.0)
 
 
+def _believe_late_words(session: Session, batch_id: int, **values: Any) -> bool:
+    llm_batches._change(session, batch_id, **values)
+    return True
+
+
 def _no_result_no_bill(tools: Any, row: LlmAttempt, came_to: Attempt) -> None:
     outcome = Outcome.REFUSED if came_to.outcome is Outcome.UNKNOWN else came_to.outcome
     _book(tools, row, replace(came_to, outcome=outcome))
@@ -155,5 +160,11 @@ MUTANTS = (
     Mutant("a paid answer is not looked for", [(ledger, "paid_answer", _nothing)]),
     Mutant("a batch whose submission got lost goes again", [(llm_batches, "lost", _never_handed_over)]),
     Mutant("two workers gather the same attempts", [(llm_batches, "select", _select_unlocked)]),
+    Mutant("a late word about a batch is believed", [(llm_batches, "_learn", _believe_late_words)]),
     Mutant("a batch's missing result counts as not billed", [(tend_batches, "_book", _no_result_no_bill)]),
 )
+
+
+def mutant(name: str) -> Mutant:
+    """The fault of this name."""
+    return next(one for one in MUTANTS if one.name == name)

@@ -29,7 +29,10 @@ class Process(Protocol):
 
 @dataclass(slots=True)
 class Batch:
-    """One batch; ``order`` are places of ``items`` as they are processed, ``results`` are kept by ``custom_id``."""
+    """One batch; ``order`` are places of ``items`` as they are processed, ``results`` are kept by ``custom_id``.
+
+    ``unlisted`` are those that its results never show.
+    """
 
     id: str
     key: str
@@ -38,6 +41,7 @@ class Batch:
     order: Sequence[int]
     takes: timedelta | None
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unlisted: set[str] = field(default_factory=set)
     cancelled_at: datetime | None = None
     ended_at: datetime | None = None
 

@@ -48,8 +48,8 @@ class Reply:
     limit ends it, and ``spoil`` breaks JSON that the answer holds.
 
     ``billed`` says whether the call is in the books; left out, it is when an answer was made (status 200).
-    ``outcome`` of a batch's item is ``errored`` or ``expired`` in place of an answer; ``stuck`` leaves a batch
-    unprocessed until it expires. ``name`` stands in the books.
+    ``outcome`` of a batch's item is ``errored`` or ``expired`` in place of an answer; ``unlisted`` leaves it out of the
+    batch's results. ``stuck`` leaves a batch unprocessed until it expires. ``name`` stands in the books.
     """
 
     status: int = 200
@@ -66,6 +66,7 @@ class Reply:
     billed: bool | None = None
     error_code: str = ""
     outcome: str = ""
+    unlisted: bool = False
     stuck: bool = False
     name: str = ""
 
@@ -122,6 +123,7 @@ FAULTS: Mapping[str, Fault] = {
     "slow": Fault(Reply(hang_s=0.5), _ANY, "a late answer"),
     "item_errored": Fault(Reply(500, outcome="errored"), frozenset({Place.ITEMS}), "a batch's item fails; not billed"),
     "item_expired": Fault(Reply(504, outcome="expired"), frozenset({Place.ITEMS}), "a batch's item expires"),
+    "item_unlisted": Fault(Reply(unlisted=True), frozenset({Place.ITEMS}), "a billed item that the results leave out"),
     "stuck": Fault(Reply(stuck=True), frozenset({Place.BATCHES}), "a batch that nobody processes within 24 hours"),
 }
 """Every fault by name. Results of batches come in another order than the requests always; that is no fault."""

@@ -187,7 +187,8 @@ class _Handler(BaseHTTPRequestHandler):
         played = self.front.service.play(Place.READS, None)
         if played.status != 200:
             return played
-        rows = ({"custom_id": custom_id, "result": result} for custom_id, result in batch.results.items())
+        shown = (pair for pair in batch.results.items() if pair[0] not in batch.unlisted)
+        rows = ({"custom_id": custom_id, "result": result} for custom_id, result in shown)
         lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
         return Answer(200, lines.encode(), "application/x-jsonl", played.headers, hang_s=played.hang_s, cut=played.cut)
 

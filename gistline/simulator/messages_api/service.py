@@ -144,6 +144,8 @@ class MessagesService:
         reply = Reply(wrong[0], outcome="errored") if wrong else self.twin.plan.next(Place.ITEMS)
         call = _Call(params, batch.key, at, "", batch=batch, custom_id=custom_id)
         message = self._answer(call, reply)
+        if reply.unlisted:
+            batch.unlisted.add(custom_id)
         if message is not None:
             return {"type": "succeeded", "message": message}
         if reply.outcome == "expired":
