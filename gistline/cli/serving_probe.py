@@ -4,39 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gistline.cli.asking import ask
 from gistline.cli.checks import Check, State
-from gistline.errors import GistlineError
 from gistline.settings import Settings
-from gistline.storage import health, migrate
 from gistline.storage.health import ServingWorker, serving_workers
-from gistline.storage.session import close_database, open_database, transaction
 
 CURE = "See 'gistline model show' and docs/passport.md."
 
 
 def examine(settings: Settings) -> Iterator[Check]:
-    """Look at the rule, then, where the settings name a database, at every detect worker."""
+    """Look at the rule, then, where there is a database to ask, at every detect worker."""
     if settings.passport.required:
         yield Check("passport", State.OK, "required: no engine serves without one")
     else:
         yield Check("passport", State.MISSING, "passport.required is off: engines serve UNPROVEN", "Switch it on.")
-    if settings.database.url.get_secret_value():
-        yield from map(_check, _workers(settings))
-
-
-def _workers(settings: Settings) -> list[ServingWorker]:
-    """Empty where the database cannot tell: another check says why."""
-    try:
-        sessions = open_database(settings.database)
-    except GistlineError:
-        return []
-    try:
-        with transaction(sessions) as session:
-            return list(serving_workers(session)) if health.revision(session) == migrate.head() else []
-    except GistlineError:
-        return []
-    finally:
-        close_database(sessions)
+    yield from map(_check, ask(settings, serving_workers) or ())
 
 
 def _check(worker: ServingWorker) -> Check:

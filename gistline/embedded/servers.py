@@ -69,15 +69,24 @@ def attached(settings: Settings) -> Iterator[Settings]:
     """
     settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
     if not _complete(settings) and is_owned(settings.data_dir):
-        note = _read_note(settings.data_dir)
-        yield _with_urls(
-            settings,
-            database=settings.database.url.get_secret_value() or note["database"],
-            redis=settings.redis.url.get_secret_value() or note["redis"],
-        )
+        yield _completed(settings, _wait_for_note(settings.data_dir))
         return
     with servers(settings) as complete:
         yield complete
+
+
+def already_running(settings: Settings) -> Settings:
+    """Settings with the URLs of the servers that a live process has in ``data_dir``; as they are where none has.
+
+    For those who only look: it starts nothing and waits for nothing.
+    """
+    if _complete(settings) or not is_owned(settings.data_dir):
+        return settings
+    try:
+        note = _note(settings.data_dir)
+    except OSError:  # not ready yet, or another user's
+        return settings
+    return _completed(settings, note)
 
 
 def child_environment(settings: Settings) -> dict[str, str]:
@@ -89,6 +98,12 @@ def child_environment(settings: Settings) -> dict[str, str]:
 
 def _complete(settings: Settings) -> bool:
     return bool(settings.database.url.get_secret_value() and settings.redis.url.get_secret_value())
+
+
+def _completed(settings: Settings, note: dict[str, str]) -> Settings:
+    """Copy with the noted URLs of what has none."""
+    missing = {name: url for name, url in note.items() if not getattr(settings, name).url.get_secret_value()}
+    return _with_urls(settings, **missing)
 
 
 def _with_urls(settings: Settings, *, database: str = "", redis: str = "") -> Settings:
@@ -162,12 +177,16 @@ def _noted(settings: Settings) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def _read_note(folder: Path) -> dict[str, str]:
+def _note(folder: Path) -> dict[str, str]:
+    note: dict[str, str] = json.loads((folder / NOTE).read_text())
+    return note
+
+
+def _wait_for_note(folder: Path) -> dict[str, str]:
     """URLs of the live owner's servers; waits while they start."""
     deadline = time.monotonic() + NOTE_WITHIN_S
     while time.monotonic() < deadline:
         with suppress(FileNotFoundError):
-            note: dict[str, str] = json.loads((folder / NOTE).read_text())
-            return note
+            return _note(folder)
         time.sleep(0.05)
     raise StorageUnavailable(f"The owner of {folder} does not get its servers ready.", cure=f"See {folder / 'logs'}.")

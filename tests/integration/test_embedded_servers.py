@@ -15,9 +15,14 @@ import psycopg
 import pytest
 from redis import Redis
 
-from gistline.embedded.servers import attached, child_environment, servers
+from gistline.cli import buying_probe
+from gistline.cli.checks import State
+from gistline.embedded.servers import attached, child_environment, is_owned, servers
 from gistline.errors import StorageUnavailable
 from gistline.settings import Settings, load_settings
+from gistline.storage import migrate
+from gistline.storage.buying_stops import stop_buying
+from gistline.storage.session import close_database, open_database, transaction
 from tests.support.processes import ROOT, family, is_alive, read_line, running_script, wait_until
 
 OWNER = """
@@ -86,6 +91,25 @@ def test_both_servers_run_shared_by_a_second_command_and_owned_by_one(clean_sett
             raise AssertionError("two owners")
         assert "GISTLINE_DATA_DIR" in caught.value.cure
     assert not note.exists()
+
+
+def test_the_doctor_asks_the_embedded_database_while_it_runs_and_never_starts_it(
+    clean_settings: Path, used: Path
+) -> None:
+    unnamed = load_settings(data_dir=used)
+    with servers(unnamed) as settings:
+        assert list(buying_probe.examine(unnamed)) == []  # no tables yet, which another check says
+        migrate.upgrade(settings.database.url.get_secret_value())
+        sessions = open_database(settings.database)
+        with transaction(sessions) as session:
+            stop_buying(session, "spend_limit_reached", "The month is spent.", pause_s=600)
+        close_database(sessions)
+        (check,) = buying_probe.examine(unnamed)
+    assert (check.name, check.state) == ("buying", State.MISSING)
+    assert "spend_limit_reached, The month is spent." in check.found
+    assert list(buying_probe.examine(unnamed)) == []
+    assert not is_owned(used)
+    assert not (used / "postgres" / "postmaster.pid").exists()
 
 
 def test_only_what_has_no_url_is_started(unnamed: Settings, postgres_url: str) -> None:
