@@ -82,7 +82,10 @@ class Dispatcher(Protocol):
 
 
 class NullDispatcher:
-    """Sends nothing and counts what it was asked to: for one process that needs no workers, and for tests."""
+    """Sends nothing and keeps the ids, for a program that calls the flows itself and runs no workers beside them.
+
+    The product's own processes always have a :class:`CelerySender`.
+    """
 
     def __init__(self) -> None:
         self.frames: list[UUID] = []

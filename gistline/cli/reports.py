@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from gistline.cli.amounts import exact
 from gistline.cli.database import database
 from gistline.cli.output import console, print_json
-from gistline.cli.reports_text import evidence_table, moment, report_facts
-from gistline.storage.evidence import evidence
+from gistline.cli.reports_text import behind_lines, evidence_table, moment, report_facts
+from gistline.storage.evidence import EvidenceFinding, evidence, evidence_findings
 from gistline.storage.reports import ListedWindow, ReportDetail, list_windows, read_report
 from gistline.storage.session import transaction
 from gistline.storage.tables import AttemptState, LlmAttempt
@@ -48,15 +48,25 @@ def list_command(context: click.Context, /, *, line: str | None, limit: int, as_
 @command.command("show")
 @click.argument("report_id", type=click.UUID, metavar="ID")
 @click.option("--evidence", "with_evidence", is_flag=True, help="Show what each number of the text rests on.")
+@click.option(
+    "--behind",
+    type=click.IntRange(min=1),
+    metavar="PLACE",
+    help="Show the findings and frames behind one number, by its place in --evidence; 100 at most, surest first.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def show_command(context: click.Context, /, *, report_id: UUID, with_evidence: bool, as_json: bool) -> None:
+def show_command(
+    context: click.Context, /, *, report_id: UUID, with_evidence: bool, behind: int | None, as_json: bool
+) -> None:
     """One report: its text, what its prompt held of the findings, and what was paid for it."""
     with _session(context) as session:
         detail = read_report(session, report_id)
         found = _report_dict(detail)
         if with_evidence:
             found["evidence"] = [asdict(item) for item in evidence(session, report_id)]
+        if behind is not None:
+            found["behind"] = [_finding_dict(one) for one in evidence_findings(session, report_id, behind)]
     if as_json:
         print_json(found)
         return
@@ -68,6 +78,10 @@ def show_command(context: click.Context, /, *, report_id: UUID, with_evidence: b
     if with_evidence:
         shown.print()
         shown.print(evidence_table(found["evidence"], detail.report.language))
+    if behind is not None:
+        shown.print()
+        for line in behind_lines(found["behind"], detail.report.language):
+            shown.print(line, markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -126,6 +140,10 @@ def _report_dict(detail: ReportDetail) -> dict[str, Any]:
         "image_plan": report.image_plan,
         "attempts": [_attempt_dict(attempt) for attempt in detail.attempts],
     }
+
+
+def _finding_dict(one: EvidenceFinding) -> dict[str, Any]:
+    return {**asdict(one), "frame_id": str(one.frame_id)}
 
 
 def _came_by(detail: ReportDetail) -> list[str]:

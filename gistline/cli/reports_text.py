@@ -25,6 +25,9 @@ _LABELS: Mapping[Language, Mapping[str, str]] = {
         Placement.TOTALS: "{} in the totals",
         Placement.DEFERRED: "{} waiting for a later report",
         "budget": "budget {budget}, at most {ceiling} promised, {used} billed; gap to the best choice {gap}",
+        "behind": "{confidence:.0%} {label}, {camera}: finding {finding_id}, frame {frame_id}",
+        "nothing": "No findings are meant by this number.",
+        "place": "#",
         "said": "said",
         "measure": "what it measures",
         "of": "of",
@@ -45,6 +48,9 @@ _LABELS: Mapping[Language, Mapping[str, str]] = {
         Placement.TOTALS: "{} 处计入总表",
         Placement.DEFERRED: "{} 处留待下一份报告",
         "budget": "预算 {budget}，承诺不超过 {ceiling}，计费 {used}；与最优选择的差距 {gap}",
+        "behind": "{confidence:.0%} {label}，{camera}：缺陷 {finding_id}，帧 {frame_id}",
+        "nothing": "该数字不涉及任何缺陷。",
+        "place": "#",
         "said": "原文",
         "measure": "含义",
         "of": "范围",
@@ -83,10 +89,18 @@ def evidence_table(items: Sequence[Mapping[str, Any]], language: Language) -> Ta
     """Every number of the text with its measure, the cameras and classes it is about, and their findings."""
     words = _LABELS[language]
     table = Table(box=None, pad_edge=False)
-    for column in ("said", "measure", "of", "findings"):
+    for column in ("place", "said", "measure", "of", "findings"):
         table.add_column(words[column])
     for item in items:
         scope = ", ".join([*item["cameras"], *item["labels"]]) or words["all"]
         measure = (item["measure"] or "-") if item["supported"] else words["unsupported"]
-        table.add_row(item["said"], measure, scope, str(item["findings"]))
+        table.add_row(str(item["place"]), item["said"], measure, scope, str(item["findings"]))
     return table
+
+
+def behind_lines(findings: Sequence[Mapping[str, Any]], language: Language) -> Iterator[str]:
+    """A line for each finding behind a number, with the frame that shows it."""
+    words = _LABELS[language]
+    yield from (words["behind"].format(**one) for one in findings)
+    if not findings:
+        yield words["nothing"]

@@ -67,7 +67,11 @@ def evidence_findings(session: Session, report_id: UUID, place: int, *, limit: i
     """
     item = next((one for one in evidence(session, report_id) if one.place == place), None)
     if item is None:
-        raise NotFound(f"Report {report_id} has no number {place}.", report_id=report_id)
+        raise NotFound(
+            f"Report {report_id} has no number {place}.",
+            cure=f"'gistline reports show {report_id} --evidence' lists them with their places.",
+            report_id=report_id,
+        )
     query = (
         select(FindingRow.id, FindingRow.frame_id, Camera.name, FindingRow.label, FindingRow.confidence)
         .join(

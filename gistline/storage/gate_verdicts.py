@@ -127,33 +127,6 @@ def last_numbers(session: Session) -> dict[str, int]:
     return {row.camera: row.last_seq for row in session.scalars(select(GateChannelRow))}
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelState:
-    """The channel of one camera: verdicts by source, those that wait, and those that came too late."""
-
-    camera: str
-    last_seq: int
-    inspection: int
-    failure: int
-    deadline: int
-    awaited: int
-    unpublished: int
-    superseded: int
-
-
-def channel_states(session: Session) -> list[ChannelState]:
-    """Every camera's channel, over the verdicts that are still kept."""
-    row = GateVerdictRow
-    counts: tuple[Any, ...] = (
-        *(func.count().filter(row.source == one) for one in VerdictSource),
-        func.count().filter(row.kind.is_(None)),
-        func.count().filter(UNPUBLISHED),
-        func.count().filter(row.late_kind.is_not(None)),
-    )
-    statement = select(row.camera, func.coalesce(func.max(row.seq), 0), *counts).group_by(row.camera)
-    return [ChannelState(*tuple(found)) for found in session.execute(statement.order_by(row.camera))]
-
-
 def prune_verdicts(session: Session, *, keep_days: int) -> bool:
     """Delete what was told long ago, :data:`CHUNK` rows at most; whether more may be left."""
     old = GateVerdictRow.decided_at < func.now() - timedelta(days=keep_days)

@@ -13,6 +13,7 @@ from gistline.errors import BudgetTooSmall
 from gistline.findings.grouping import group_findings
 from gistline.reports.encoding import CodedGroup, Row, decode_groups, row_of
 from gistline.reports.knapsack import Step, choose
+from gistline.reports.pack import UNIT
 from gistline.reports.prompt import Prompt, build_prompt
 from gistline.reports.tokens import schema_ceiling as ceiling
 from gistline.reports.totals import Fold
@@ -121,6 +122,25 @@ def test_the_account_is_of_what_is_printed(found: list[Finding], budget: int) ->
     coded = read_back(prompt)
     assert sum(len(group.rows) for group in coded) == parts[0]
     assert sum(group.count for group in coded) == parts[0] + parts[1]
+
+
+def worth(prompt: Prompt) -> int:
+    """What the lines of a prompt are worth, from the lines: docs/packing.md says how."""
+    groups = {(group.camera, group.label): group for group in prompt.data.groups}
+    told = 0
+    for coded in read_back(prompt):
+        surest = sorted(groups[coded.camera, coded.label].findings, key=lambda one: -one.confidence)
+        weights = [UNIT * {1: 1, 2: 3, 3: 9}[one.severity] for one in surest]
+        told += sum(weights)
+        told += sum(max(1, weight // rank) for rank, weight in enumerate(weights[: len(coded.rows)], 1))
+    return told
+
+
+@quick
+@given(findings(), st.integers(4000, 9000))
+def test_the_value_that_never_falls_is_that_of_what_is_printed(found: list[Finding], budget: int) -> None:
+    prompt = prompt_of(found, budget)
+    assert prompt is None or worth(prompt) == prompt.packed.value
 
 
 LADDERS = st.lists(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 30)), max_size=4), max_size=4)
