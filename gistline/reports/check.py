@@ -52,11 +52,6 @@ def check(report: Rendered, data: WindowData) -> Checked:
     return Checked(tuple((line.text, tuple(reader.read(line.text, line.claims))) for line in report.lines))
 
 
-def check_text(body: str, data: WindowData, language: Language = Language.ENGLISH) -> Checked:
-    """Read prose that nobody claimed anything about."""
-    return Checked(((body, tuple(Reader(Facts(data), language).read(body))),))
-
-
 def with_unsupported(body: str, found: tuple[Said, ...], language: Language) -> str:
     """The report, and under it what could not be traced."""
     if not found:

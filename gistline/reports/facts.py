@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
 from gistline.domain import Finding, FindingGroup
 from gistline.reports.draft import Measure
-from gistline.reports.encoding import percent
 from gistline.reports.prompt import WindowData
 from gistline.reports.regions import Region, region_of
 
@@ -48,7 +47,7 @@ class Facts:
 
     def __init__(self, data: WindowData) -> None:
         self.data = data
-        self._numbers: dict[tuple[Measure, Scope, str], frozenset[int]] = {}
+        self._numbers: dict[tuple[Measure, Scope, str], frozenset[float]] = {}
 
     @cached_property
     def cameras(self) -> frozenset[str]:
@@ -75,8 +74,16 @@ class Facts:
             return sum(1 for _ in self.findings(scope))
         return sum(len(group.findings) for group in self.groups(scope))
 
-    def numbers(self, measure: Measure, scope: Scope, axis: str = "") -> frozenset[int]:
-        """Every number that is true of a measure in a scope; ``axis`` (``x``, ``y``) narrows pixels."""
+    @property
+    def length_s(self) -> float:
+        """How long the window is."""
+        return (self.data.ends_at - self.data.starts_at).total_seconds()
+
+    def numbers(self, measure: Measure, scope: Scope, axis: str = "") -> frozenset[float]:
+        """Every number that is true of a measure in a scope; ``axis`` (``x``, ``y``) narrows pixels.
+
+        Shares and confidences are in per cent, neither they nor seconds are rounded.
+        """
         key = measure, scope, axis
         if key not in self._numbers:
             self._numbers[key] = frozenset(self._true(measure, scope, axis))
@@ -94,15 +101,20 @@ class Facts:
         return frozenset(clock(finding.captured_at) for finding in self.findings(scope))
 
     def wholes(self, scope: Scope) -> frozenset[int]:
-        """What a count of the scope may be said to be part of: all findings, its cameras', its classes'."""
-        parts = (Scope(), Scope(cameras=scope.cameras), Scope(labels=scope.labels))
+        """What a count of the scope may be said to be part of: all findings, its cameras', its classes'.
+
+        Of one severity also all of that severity, and all of its cameras and classes.
+        """
+        parts = [Scope(), Scope(cameras=scope.cameras), Scope(labels=scope.labels)]
+        if scope.severity:
+            parts += [replace(part, severity=scope.severity) for part in parts] + [replace(scope, severity=0)]
         return frozenset(self.count(part) for part in parts)
 
     def regions(self, scope: Scope) -> frozenset[Region | None]:
         """Regions in which findings of the scope lie; None among them where an image's size is not known."""
         return frozenset(map(region_of, self.findings(scope)))
 
-    def _true(self, measure: Measure, scope: Scope, axis: str) -> Iterable[int]:
+    def _true(self, measure: Measure, scope: Scope, axis: str) -> Iterable[float]:
         groups, frames = self.groups(scope), self.data.totals.frames
         if measure in OF_FRAMES:
             return {getattr(frames, OF_FRAMES[measure])}
@@ -113,21 +125,21 @@ class Facts:
         if measure is Measure.SECONDS:
             return self._seconds(groups)
         if measure is Measure.SHARE:
-            return {percent(self.count(scope) / whole) for whole in self.wholes(scope) if whole}
-        kinds = {
+            return {100 * self.count(scope) / whole for whole in self.wholes(scope) if whole}
+        kinds: dict[Measure, Callable[[], set[float]]] = {
             Measure.CAMERAS: lambda: {len({group.camera for group in groups})},
             Measure.CLASSES: lambda: {len({group.label for group in groups})},
             Measure.GROUPS: lambda: {len(groups)},
-            Measure.SEVERITY: lambda: {group.severity for group in groups},
-            Measure.HIGHEST: lambda: {percent(max(group.max_confidence for group in groups))},
+            Measure.SEVERITY: lambda: {float(group.severity) for group in groups},
+            Measure.HIGHEST: lambda: {100 * max(group.max_confidence for group in groups)},
             Measure.MEAN: lambda: self._means(scope),
-            Measure.CONFIDENCE: lambda: self._means(scope) | {percent(one.confidence) for one in self.findings(scope)},
+            Measure.CONFIDENCE: lambda: self._means(scope) | {100 * one.confidence for one in self.findings(scope)},
         }
         return kinds[measure]() if groups and measure in kinds else ()
 
-    def _means(self, scope: Scope) -> set[int]:
+    def _means(self, scope: Scope) -> set[float]:
         shares = [finding.confidence for finding in self.findings(scope)]
-        return {percent(sum(shares) / len(shares))} if shares else set()
+        return {100 * sum(shares) / len(shares)} if shares else set()
 
     def _pixels(self, scope: Scope, axis: str) -> set[int]:
         """Edges, centres and lengths of the boxes."""
@@ -139,12 +151,12 @@ class Facts:
             found |= {int(f"{side:.0f}") for side in across | down}
         return found
 
-    def _seconds(self, groups: list[FindingGroup]) -> set[int]:
+    def _seconds(self, groups: list[FindingGroup]) -> set[float]:
         """The length of the window, and the time from first to last."""
-        lengths = [self.data.ends_at - self.data.starts_at]
+        lengths = {self.length_s}
         if groups:
-            lengths.append(max(group.last for group in groups) - min(group.first for group in groups))
-        return {round(length.total_seconds()) for length in lengths}
+            lengths.add((max(group.last for group in groups) - min(group.first for group in groups)).total_seconds())
+        return lengths
 
 
 def clock(moment: datetime) -> str:

@@ -2,56 +2,42 @@
 
 A sentence is read clause by clause. A clause is about the cameras and classes that it names; what it does not name it
 takes from the clauses before it. The words around a number tell its measure (:mod:`gistline.reports.lexicon`), and the
-number must be the one of that measure in that scope: seven ``open`` on one camera is true of no other. A number whose
-measure the words do not tell is decided by the claim that the writer put beside the sentence, if there is one, it is
-true, and it is about nothing that the sentence does not name.
+number must be the one of that measure in that scope: seven ``open`` on one camera is true of no other
+(:mod:`gistline.reports.judge`). Where that is not so, the clause is read once more with all names of a list that it
+begins or ends, and the number by what was said just before it: its share, its pair, the same of another camera.
+
+A number whose measure the words do not tell is decided by the claim that the writer put beside the sentence, if there
+is one, it is true, and it is about nothing that the sentence does not name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
+from functools import partial
 
 from gistline.domain import Language
 from gistline.reports.draft import Claim, Measure
 from gistline.reports.facts import OF_FRAMES, Facts, Scope
-from gistline.reports.lexicon import LEXICON, NAME, Lexicon, Rule, number_of
+from gistline.reports.judge import PERCENTS, Clause, Judge, Judged, Number, Sentence, Truth, union
+from gistline.reports.lexicon import NAME, Lexicon, Relation, Rule
+from gistline.reports.lexicon_en import ENGLISH
+from gistline.reports.lexicon_zh import CHINESE
+from gistline.reports.moments import TIME, blank, clock_of, dates_of
 from gistline.reports.names import Masked, mask, normal, shown
 
-_TIME = re.compile(
-    r"(?:(?P<day>\d{4}-\d\d-\d\d)[ T]+)?(?:(?P<half>上午|下午|晚上|凌晨)\s*)?(?<![\d.])(?P<hour>\d{1,2})"
-    r"(?::(?P<minute>\d\d)(?::(?P<second>\d\d))?(?![\d%])|[时点](?P<fen>\d{1,2})分(?:(?P<miao>\d{1,2})秒)?)"
-    r"(?:\s*(?P<noon>[ap]\.?m\b\.?))?",
-    re.IGNORECASE,
-)
-_DATE = re.compile(r"\b(\d{4})(?:-|年)(\d\d?)(?:-|月)(\d\d?)(?:日|\b)")
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?|(?<=[^\x00-\x7f])\d+(?:\.\d+)?")
+LEXICON: Mapping[Language, Lexicon] = {Language.ENGLISH: ENGLISH, Language.CHINESE: CHINESE}
+
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?|(?<=[^\x00-\x7f])\d+(?:,\d{3})*(?:\.\d+)?")
+_OVER = re.compile(r"(?<=\d)\s*/\s*(?=\d)")
 _UNIT = re.compile(rf"\s*(?:%|{NAME}|[^\W\d_]+)")
 _LIST_ITEM = re.compile(r"^\s*\d+[.)]\s+")
-_EACH = re.compile(r"\beach\b|\bper\b|\beither\b|各|均为|都有", re.IGNORECASE)
 _TIMES = frozenset({Measure.FIRST, Measure.LAST, Measure.TIME})
-_PERCENTS = frozenset({Measure.SHARE, Measure.HIGHEST, Measure.MEAN, Measure.CONFIDENCE})
-_BARE = frozenset({*Measure}) - _TIMES - _PERCENTS - {Measure.PIXELS, Measure.SECONDS, Measure.SEVERITY}
+_BARE = frozenset({*Measure}) - _TIMES - PERCENTS - {Measure.PIXELS, Measure.SECONDS, Measure.SEVERITY}
 """Measures of numbers without a unit of their own."""
 
-
-_LISTED: Mapping[Measure, Callable[[Scope], frozenset[str]]] = {
-    Measure.CAMERAS: lambda named: named.cameras,
-    Measure.CLASSES: lambda named: named.labels,
-}
-
-
 EVERYTHING = Scope()
-
-
-class Truth(Enum):
-    """What came of reading a number: traced, contradicted, or of no known measure."""
-
-    TRACED = "traced"
-    FALSE = "false"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,30 +51,12 @@ class Said:
     scope: Scope = EVERYTHING
 
 
-@dataclass(frozen=True, slots=True)
-class _Clause:
-    """A clause with what it is about. ``own`` is what it names itself; ``joined`` adds names listed just before."""
-
-    text: str
-    own: Scope
-    scope: Scope
-    whole: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Sentence:
-    """All that a sentence names, and whether it speaks of shares."""
-
-    named: Scope
-    shares: bool
-
-
 class Reader:
     """Reads the prose of one window's report."""
 
     def __init__(self, facts: Facts, language: Language) -> None:
         self._facts = facts
-        self._words: Lexicon = LEXICON[language]
+        self._words = LEXICON[language]
         self._real = {shown(name): name for name in facts.cameras | facts.labels}
         self._line = shown(facts.data.line)
 
@@ -102,82 +70,106 @@ class Reader:
 
     def _sentence(self, sentence: str, masked: Masked, claims: list[Claim]) -> Iterator[Said]:
         readable = masked.readable(sentence)
-        about = _Sentence(self._scope_of(masked.found(sentence)), bool(self._words.share.search(sentence)))
-        for clause in self._clauses(sentence, masked):
-            unknown = [name for name in masked.found(clause.text) if name not in self._real and name != self._line]
+        text = self._evened(sentence)
+        names = partial(self._names, masked)
+        about = Sentence(blank(text), union(names(text)), bool(self._words.share.search(text)))
+        lists = [clause for _, clause in self._clauses(self._listed(text, masked), names)]
+        reading = _Reading(self._facts, self._words, about, Judge(self._facts, self._words, about, names), lists)
+        for told, clause in self._clauses(text, names):
+            unknown = [name for name in masked.found(told) if name not in self._real and name != self._line]
             yield from (Said(f"`{name}`", readable, supported=False) for name in unknown)
-            reading = _Reading(self._facts, self._words, clause, about)
-            for said in reading.everything(claims):
+            for said in reading.everything(told, clause, claims):
                 yield replace(said, said=masked.readable(said.said), sentence=readable)
 
-    def _clauses(self, sentence: str, masked: Masked) -> Iterator[_Clause]:
-        inherited, listed = Scope(), Scope()
-        for text in self._words.clause.split(self._words.kept.sub(r"\1 = ", sentence)):
-            own = self._scope_of(masked.found(text))
-            about = _union(own, listed) if own != Scope() else own
-            inherited = Scope(about.cameras or inherited.cameras, about.labels or inherited.labels)
-            whole = own == Scope() and bool(self._words.whole.search(text))
-            yield _Clause(text, own, inherited, whole)
-            only_names = own != Scope() and not self._words.filler.sub("", re.sub(NAME, "", text))
-            listed = about if only_names else Scope()
+    def _evened(self, sentence: str) -> str:
+        """What belongs together in one clause, and a part over its whole in words."""
+        words = self._words
+        return _OVER.sub(words.over, words.bracketed.sub(r"\1\2", words.kept.sub(r"\1 = ", sentence)))
 
-    def _scope_of(self, names: Sequence[str]) -> Scope:
-        found = {self._real[name] for name in names if name in self._real}
-        return Scope(frozenset(found & self._facts.cameras), frozenset(found & self._facts.labels))
+    def _listed(self, text: str, masked: Masked) -> str:
+        """The text with nothing but spaces between the names of a list of cameras, or of classes."""
+        joint = re.compile(rf"(?<=({NAME}))(?:{self._words.joints.pattern})(?=({NAME}))")
+
+        def even(match: re.Match[str]) -> str:
+            one, other = self._names(masked, match[1]), self._names(masked, match[2])
+            alike = one and other and bool(one[0].cameras) == bool(other[0].cameras)
+            return " " * len(match[0]) if alike else match[0]
+
+        return joint.sub(even, text)
+
+    def _clauses(self, text: str, names: partial[list[Scope]]) -> Iterator[tuple[str, Clause]]:
+        """Each clause as it stands, and what it is about."""
+        bare, lead = blank(text), ""
+        inherited, listed = Scope(), Scope()
+        for start, told in self._pieces(text):
+            own = union(names(told))
+            about = _join(own, listed) if own != Scope() else own
+            scope = Scope(about.cameras or inherited.cameras, about.labels or inherited.labels)
+            whole = own == Scope() and bool(self._words.whole.search(told))
+            yield told, Clause(start, bare[start : start + len(told)], own, inherited, scope, whole, lead)
+            only_names = own != Scope() and not self._words.filler.sub("", re.sub(NAME, "", told))
+            inherited, listed, lead = scope, about if only_names else Scope(), told
+
+    def _pieces(self, text: str) -> Iterator[tuple[int, str]]:
+        start = 0
+        for cut in self._words.clause.finditer(text):
+            yield start, text[start : cut.start()]
+            start = cut.end()
+        yield start, text[start:]
+
+    def _names(self, masked: Masked, text: str) -> list[Scope]:
+        """The scope of each camera and class of a text, in its order."""
+        real = [self._real[name] for name in masked.found(text) if name in self._real]
+        return [Scope(frozenset({name} & self._facts.cameras), frozenset({name} & self._facts.labels)) for name in real]
 
 
 class _Reading:
-    """The numbers of one clause."""
+    """The numbers of one sentence. ``lists`` are its clauses when the names of each list are taken together."""
 
-    def __init__(self, facts: Facts, words: Lexicon, clause: _Clause, sentence: _Sentence) -> None:
-        self._facts = facts
-        self._named, self._shares = sentence.named, sentence.shares
-        self._words = words
-        self._clause = clause
+    def __init__(self, facts: Facts, words: Lexicon, sentence: Sentence, judge: Judge, lists: Sequence[Clause]) -> None:
+        self._facts, self._words, self._sentence, self._judge = facts, words, sentence, judge
+        self._lists = lists
+        self._earlier: list[Judged] = []
 
-    def everything(self, claims: list[Claim]) -> Iterator[Said]:
-        text = self._clause.text
-        yield from self._regions(text)
-        text = yield from self._times(text, claims)
-        text = yield from self._dates(text)
-        for start, end, value in self._numbers(text):
-            yield self._number(text, (start, end), value, claims)
+    def everything(self, told: str, clause: Clause, claims: list[Claim]) -> Iterator[Said]:
+        """All that a clause says, ``told`` as it stands."""
+        yield from self._regions(told, clause)
+        yield from self._times(told, clause, claims)
+        yield from self._dates(told)
+        for number in self._numbers(clause.text):
+            yield self._number(number, clause, claims)
 
-    def _numbers(self, text: str) -> list[tuple[int, int, float]]:
-        digits = [(one.start(), one.end(), float(one[0].replace(",", ""))) for one in _NUMBER.finditer(text)]
-        words = [(*one.span("word"), float(number_of(one["word"]))) for one in self._words.words.finditer(text)]
-        return sorted([*digits, *words])
+    def _numbers(self, text: str) -> list[Number]:
+        digits = [_number_of(one) for one in _NUMBER.finditer(text)]
+        words = [
+            Number(*one.span("word"), float(self._words.number_of(one["word"])))
+            for one in self._words.words.finditer(text)
+        ]
+        return sorted([*digits, *words], key=lambda one: one.start)
 
-    def _regions(self, text: str) -> Iterator[Said]:
+    def _regions(self, text: str, clause: Clause) -> Iterator[Said]:
         told = [one for one in self._words.regions.items() if one[0] in text.lower()]
-        found = self._facts.regions(self._clause.scope) if told else frozenset()
+        found = self._facts.regions(clause.scope) if told else frozenset()
         if None in found or not found:
             return
         for words, regions in told:
             if not regions & found:
-                yield Said(words, "", supported=False, scope=self._clause.scope)
+                yield Said(words, "", supported=False, scope=clause.scope)
 
-    def _dates(self, text: str) -> Generator[Said, None, str]:
+    def _dates(self, text: str) -> Iterator[Said]:
         data = self._facts.data
-        days = {(day.year, day.month, day.day) for day in (data.starts_at, data.ends_at)}
-        for match in _DATE.finditer(text):
-            yield Said(match[0], "", supported=tuple(map(int, match.groups())) in days, measure=Measure.TIME)
-        return _DATE.sub(" ", text)
+        days = [(day.year, day.month, day.day) for day in (data.starts_at, data.ends_at)]
+        for said, (year, month, day) in dates_of(text):
+            true = any((year or one[0], month, day) == one for one in days)
+            yield Said(said, "", true, measure=Measure.TIME)
 
-    def _times(self, text: str, claims: list[Claim]) -> Generator[Said, None, str]:
-        kept = []
-        end = 0
-        for match in _TIME.finditer(text):
-            said, measure = _clock_of(match), self._edge(text, match)
-            truth = Truth.TRACED if self._is_time(said, measure) else Truth.FALSE
-            if match["day"] and match["day"] not in self._days():
-                truth = Truth.FALSE
+    def _times(self, text: str, clause: Clause, claims: list[Claim]) -> Iterator[Said]:
+        for match in TIME.finditer(text):
+            said, measure = clock_of(match), self._edge(text, match)
+            true = self._is_time(said, measure, clause) and match["day"] in {None, *self._days()}
             claim = _claim_for(said, claims)
-            told = truth is Truth.TRACED and (claim is None or self._claim_holds(claim, _TIMES))
-            yield Said(match[0].strip(), "", told, measure, self._clause.scope)
-            kept.append(text[end : match.start()])
-            end = match.end()
-        return " ".join([*kept, text[end:]])
+            told = true and (claim is None or self._claim_holds(claim, _TIMES))
+            yield Said(match[0].strip(), "", told, measure, clause.scope)
 
     def _days(self) -> set[str]:
         return {f"{day:%Y-%m-%d}" for day in (self._facts.data.starts_at, self._facts.data.ends_at)}
@@ -190,97 +182,124 @@ class _Reading:
             return Measure.LAST
         return Measure.TIME
 
-    def _is_time(self, said: str, measure: Measure) -> bool:
-        data, scope = self._facts.data, self._clause.scope
+    def _is_time(self, said: str, measure: Measure, clause: Clause) -> bool:
+        data, scope = self._facts.data, clause.scope
         true = set(self._facts.times(measure, scope))
         if scope == Scope():
-            true |= self._facts.times(measure, self._named)  # "between ... and ..., this camera ..."
+            true |= self._facts.times(measure, self._sentence.named)  # "between ... and ..., this camera ..."
             edges = {Measure.FIRST: [data.starts_at], Measure.LAST: [data.ends_at]}
             true |= {f"{edge:%H:%M:%S}" for edge in edges.get(measure, [data.starts_at, data.ends_at])}
         return any(time.startswith(said) for time in true)
 
-    def _number(self, text: str, span: tuple[int, int], value: float, claims: list[Claim]) -> Said:
-        start, end = span
-        rule = self._rule(text[:start], text[end:])
+    def _number(self, number: Number, clause: Clause, claims: list[Claim]) -> Said:
+        text, start, end = clause.text, number.start, number.end
         claim = _claim_for(text[start:end], claims)
-        truth, scope = self._judge(rule, value, text[:start], text[end:])
+        read, truth = self._read(number, clause)
+        rule, scope = read.rule, read.scope
+        self._earlier.append(read)
         measure = rule.measure if rule else None
-        if claim is not None and truth is not Truth.FALSE:
-            told = self._claim_holds(claim, self._compatible(rule), whole=rule is not None and rule.of_all)
-            told = told and (truth is Truth.TRACED or self._is_about_what_is_named(claim))
-            measure, scope = (measure, scope) if truth is Truth.TRACED else (claim.measure, self._claimed(claim))
-        elif claim is not None and self._clarifies(claim, rule, value):
-            told, scope = True, self._claimed(claim)
+        if truth is Truth.TRACED and rule is not None and _is_derived(rule):
+            told = True
+        elif claim is not None and truth is not Truth.FALSE:
+            told = self._claim_holds(claim, _compatible(rule), whole=rule is not None and rule.of_all)
+            told = told and (truth is Truth.TRACED or self._is_about_what_is_named(claim, clause))
+            measure, scope = (measure, scope) if truth is Truth.TRACED else (claim.measure, _claimed(claim))
+        elif claim is not None and self._clarifies(claim, rule, number, clause):
+            told, scope = True, _claimed(claim)
         else:
             told = truth is Truth.TRACED
         unit = _UNIT.match(text, end)
         return Said(text[start : unit.end() if unit else end].strip(), "", told, measure, scope)
 
-    def _rule(self, left: str, right: str) -> Rule | None:
-        for rule in self._words.rules:
-            if (rule.left is None or rule.left.search(left)) and (rule.right is None or rule.right.match(right)):
-                return rule
-        return None
+    def _read(self, number: Number, clause: Clause) -> tuple[Judged, Truth]:
+        """What a number is, and what comes of that: by its words, else by its list, else by what was said before."""
+        place = clause.start + number.start
+        rule = self._rule(number, clause)
 
-    def _judge(self, rule: Rule | None, value: float, left: str, right: str) -> tuple[Truth, Scope]:
-        scope = self._clause.scope
-        if rule is None:
-            return Truth.UNKNOWN, scope
-        scope = replace(scope, severity=_severity(rule, left, right))
-        if rule.of_all:
-            true = value in self._facts.wholes(scope)
-        else:
-            true = self._holds(rule, value, scope) or (self._clause.whole and self._holds(rule, value, Scope()))
-        if not true and rule.measure in _PERCENTS and not rule.firm and self._shares:
-            true = value in self._facts.numbers(Measure.SHARE, scope)
-        if true:
-            return Truth.TRACED, scope
-        return (Truth.FALSE if rule.firm else Truth.UNKNOWN), scope
+        def read(rule: Rule | None, scope: Scope, truth: Truth) -> tuple[Judged, Truth]:
+            end = clause.start + number.end
+            return Judged(place, end, number, rule, scope, truth is Truth.TRACED), truth
 
-    def _holds(self, rule: Rule, value: float, scope: Scope) -> bool:
-        def among(part: Scope) -> bool:
-            return value * rule.scale in self._facts.numbers(rule.measure, part, rule.axis)
+        if self._is_surely_share(rule, place):
+            true = self._judge.is_share(number, self._earlier)
+            return read(_SHARE, self._earlier[-1].scope, Truth.TRACED if true else Truth.FALSE)
+        if rule is not None and rule.of_all and self._refers_to_nothing(number, clause):
+            return read(rule, clause.scope, Truth.FALSE)
+        truth, scope = self._judge.judge(rule, number, clause)
+        if truth is not Truth.TRACED:
+            for other, found in self._otherwise(rule, number, clause):
+                return read(other, found, Truth.TRACED)
+        return read(rule, scope, truth)
 
-        if rule.measure in _LISTED and value == len(_LISTED[rule.measure](self._named)) > 1:
-            return True  # "two cameras: this one and that one"
-        members = list(scope.members())
-        if self._words.whole.search(self._clause.text):
-            return among(scope)
-        counts = rule.measure is Measure.COUNT and not scope.cameras
-        if counts and self._words.each_camera.search(self._clause.text):
-            return all(among(replace(scope, cameras=frozenset({camera}))) for camera in self._facts.cameras)
-        if len(members) > 1 and _EACH.search(self._clause.text):
-            return all(map(among, members))
-        return among(scope) or (len(members) > 1 and rule.measure not in OF_FRAMES and all(map(among, members)))
+    def _rule(self, number: Number, clause: Clause) -> Rule | None:
+        return self._words.rule(clause.text[: number.start], clause.text[number.end :])
 
-    def _compatible(self, rule: Rule | None) -> frozenset[Measure]:
-        """Measures that a claim may name for a number of this rule, or of none."""
-        if rule is None:
-            return _BARE
-        if rule.measure in _PERCENTS:
-            return _PERCENTS if not rule.firm else frozenset({rule.measure, Measure.CONFIDENCE})
-        return frozenset({rule.measure})
+    def _otherwise(self, rule: Rule | None, number: Number, clause: Clause) -> Iterator[tuple[Rule | None, Scope]]:
+        """Other readings by which the number is true, the most likely first."""
+        place = clause.start + number.start
+        wide = next(one for one in reversed(self._lists) if one.start <= place)
+        moved = replace(number, start=place - wide.start, end=clause.start + number.end - wide.start)
+        tries = [(self._rule(moved, wide), moved, wide)]
+        last = self._earlier[-1] if self._earlier else None
+        if last is not None and last.traced and clause.own != Scope() and _goes_on(last.rule, rule):
+            tries += [(last.rule, number, clause), (last.rule, moved, wide)]
+        for one, said, where in tries:
+            truth, scope = self._judge.judge(one, said, where)
+            if truth is Truth.TRACED:
+                yield one, scope
+        if last is not None and last.traced and _may_be_share(rule):
+            between = self._sentence.text[last.end : place]
+            if self._words.aside.search(between) and self._judge.is_share(number, self._earlier):
+                yield _SHARE, last.scope
+        if rule is None or (rule.measure is Measure.COUNT and rule.relation is None):
+            yield from self._paired(number, place, clause)
+
+    def _paired(self, number: Number, place: int, clause: Clause) -> Iterator[tuple[Rule | None, Scope]]:
+        """A number that stands in a pair for the name in the same place ("21 versus 7")."""
+        text, last = self._sentence.text, self._earlier[-1] if self._earlier else None
+        after = self._words.pair.match(text, clause.start + number.end)
+        scope = None
+        if after and _NUMBER.match(text, after.end()):
+            scope = self._judge.is_of_pair(number, 0, text[:place])
+        elif last is not None and self._words.pair.fullmatch(text[last.end : place]):
+            scope = self._judge.is_of_pair(number, 1, text[: last.start])
+        if scope is not None:
+            yield _COUNT, scope
+
+    def _refers_to_nothing(self, number: Number, clause: Clause) -> bool:
+        """Whether "12 of these 31" speaks of a number that the sentence has not said before its 12."""
+        said = [one.number.value for one in self._earlier[:-1]]
+        refers = self._words.these.search(clause.text[: number.start])
+        return bool(said and refers and number.value not in said)
+
+    def _is_surely_share(self, rule: Rule | None, place: int) -> bool:
+        """Whether a percentage stands in brackets right behind a count of several findings."""
+        last = self._earlier[-1] if self._earlier else None
+        if last is None or last.number.value <= 1 or not _may_be_share(rule):
+            return False
+        counted = last.traced and last.rule is not None and last.rule.measure is Measure.COUNT
+        return counted and bool(self._words.surely_share.fullmatch(self._sentence.text[last.end : place]))
 
     def _claim_holds(self, claim: Claim, allowed: frozenset[Measure], *, whole: bool = False) -> bool:
         """Whether a claim is true of the findings, by itself, and of a measure that the words allow."""
-        scope = self._claimed(claim)
+        scope = _claimed(claim)
         known = {claim.camera, claim.defect} <= {"", *self._facts.cameras, *self._facts.labels}
         if not known or claim.measure not in allowed:
             return False
         if claim.measure in _TIMES:
             return True  # the words have told the time already
         value = _NUMBER.search(normal(claim.said))
-        number = float(value[0].replace(",", "")) if value else _as_word(self._words, claim.said)
+        number = _number_of(value) if value else _as_word(self._words, claim.said)
         if number is None:
             return False
-        scale = {Measure.SECONDS: (1, 60, 3600)}.get(claim.measure, (1,))
-        true = self._facts.numbers(claim.measure, scope)
+        scales = {Measure.SECONDS: (1, 60, 3600)}.get(claim.measure, (1,))
         wholes = self._facts.wholes(scope) if whole and claim.measure is Measure.COUNT else frozenset()
-        return any(number * each in true | wholes for each in scale)
+        true = self._facts.numbers(claim.measure, scope) | wholes
+        return any(number.says(one / scale) for one in true for scale in scales)
 
-    def _is_about_what_is_named(self, claim: Claim) -> bool:
+    def _is_about_what_is_named(self, claim: Claim, clause: Clause) -> bool:
         """A claim may only speak of what its sentence names, and of what its clause names if that names anything."""
-        named, own = self._named, self._clause.own
+        named, own = self._sentence.named, clause.own
         if claim.measure in OF_FRAMES:
             return own == Scope()
         camera = not claim.camera or claim.camera in (own.cameras or named.cameras)
@@ -290,41 +309,58 @@ class _Reading:
         counted = claim.defect if claim.measure is Measure.COUNT else claim.camera or claim.defect
         return camera and label and not missed and bool(counted)
 
-    def _clarifies(self, claim: Claim, rule: Rule | None, value: float) -> bool:
+    def _clarifies(self, claim: Claim, rule: Rule | None, number: Number, clause: Clause) -> bool:
         """Whether a clause, though false with what it inherits, is true of just what it names, as the claim says."""
-        own = self._clause.own
-        said = own != Scope() and self._claimed(claim) == own != self._clause.scope
-        return said and rule is not None and claim.measure is rule.measure and self._holds(rule, value, own)
-
-    def _claimed(self, claim: Claim) -> Scope:
-        return Scope(frozenset({claim.camera} - {""}), frozenset({claim.defect} - {""}))
+        own = clause.own
+        said = own != Scope() and _claimed(claim) == own != clause.scope
+        same = said and rule is not None and claim.measure is rule.measure and rule.relation is None
+        return same and rule is not None and self._judge.holds(rule, number, clause, own)
 
 
-def _union(one: Scope, other: Scope) -> Scope:
+_SHARE, _COUNT = Rule(Measure.SHARE), Rule(Measure.COUNT)
+
+
+def _may_be_share(rule: Rule | None) -> bool:
+    return rule is not None and (rule.measure is Measure.SHARE or (rule.measure in PERCENTS and not rule.firm))
+
+
+def _goes_on(last: Rule | None, rule: Rule | None) -> bool:
+    """Whether a number may be what the one before it was, of another camera ("10.5 per hour here, 3.5 there")."""
+    if last is None:
+        return False
+    if last.relation is Relation.RATE:
+        return rule is None or (rule.measure is Measure.COUNT and rule.relation is None)
+    return last.measure in PERCENTS and rule is not None and rule.measure in PERCENTS and not rule.firm
+
+
+def _is_derived(rule: Rule) -> bool:
+    """Whether no measure of a claim can say what a number of this rule is."""
+    return rule.relation is not None or bool(rule.plus or rule.less) or rule is _SHARE
+
+
+def _compatible(rule: Rule | None) -> frozenset[Measure]:
+    """Measures that a claim may name for a number of this rule, or of none."""
+    if rule is None:
+        return _BARE
+    if rule.measure in PERCENTS:
+        return PERCENTS if not rule.firm else frozenset({rule.measure, Measure.CONFIDENCE})
+    return frozenset({rule.measure})
+
+
+def _claimed(claim: Claim) -> Scope:
+    return Scope(frozenset({claim.camera} - {""}), frozenset({claim.defect} - {""}))
+
+
+def _join(one: Scope, other: Scope) -> Scope:
     """Names of both; a list of cameras and one of classes are two lists."""
     cameras = one.cameras | other.cameras if one.cameras else one.cameras
     labels = one.labels | other.labels if one.labels else one.labels
     return Scope(cameras or other.cameras, labels or other.labels)
 
 
-def _severity(rule: Rule, left: str, right: str) -> int:
-    for pattern, text in ((rule.left, left), (rule.right, right)):
-        if pattern is not None and "severity" in pattern.groupindex:
-            match = pattern.search(text) if pattern is rule.left else pattern.match(text)
-            return int(match["severity"]) if match else 0
-    return 0
-
-
-def _clock_of(match: re.Match[str]) -> str:
-    """``HH:MM`` or ``HH:MM:SS`` of a time as written."""
-    hour = int(match["hour"])
-    noon = (match["noon"] or "").lower().replace(".", "")
-    if (noon == "pm" or match["half"] in {"下午", "晚上"}) and hour < 12:
-        hour += 12
-    if noon == "am" and hour == 12:
-        hour = 0
-    minute, second = match["minute"] or match["fen"], match["second"] or match["miao"]
-    return f"{hour:02d}:{int(minute):02d}" + (f":{int(second):02d}" if second else "")
+def _number_of(match: re.Match[str]) -> Number:
+    plain = match[0].replace(",", "")
+    return Number(match.start(), match.end(), float(plain), len(plain.partition(".")[2]))
 
 
 def _claim_for(said: str, claims: list[Claim]) -> Claim | None:
@@ -339,14 +375,14 @@ def _claim_for(said: str, claims: list[Claim]) -> Claim | None:
 def _core(said: str) -> str:
     """A number or time without its unit and leading zeros, to tell claims and sentences' numbers apart."""
     plain = normal(said).strip().lower()
-    if time := _TIME.search(plain):
-        return _clock_of(time)
+    if time := TIME.search(plain):
+        return clock_of(time)
     number = re.search(r"\d+(?:,\d{3})*(?:\.\d+)?", plain)
     return number[0].replace(",", "") if number else plain
 
 
-def _as_word(words: Lexicon, said: str) -> float | None:
+def _as_word(words: Lexicon, said: str) -> Number | None:
     try:
-        return float(number_of(said.strip()))
+        return Number(0, len(said), float(words.number_of(said.strip())))
     except (KeyError, ValueError):
         return None

@@ -3,11 +3,12 @@ import random
 import pytest
 
 from gistline.domain import FindingGroup, FrameCounts, ImageSize, Language
-from gistline.reports.check import check, check_text, with_unsupported
+from gistline.reports.check import check, with_unsupported
 from gistline.reports.offline import compose
 from gistline.reports.prompt import WindowData
 from gistline.reports.reading import Said
 from gistline.reports.render import render, render_quiet
+from tests.support.prose import read
 from tests.support.reporting import finding, some_findings, window_data
 
 DATA = window_data(some_findings(24, image=ImageSize(640, 640)))
@@ -131,7 +132,7 @@ ENGLISH, CHINESE = Language.ENGLISH, Language.CHINESE
 
 
 def flagged(said: str, language: Language = ENGLISH, data: WindowData = DATA) -> tuple[Said, ...]:
-    return check_text(said, data, language).unsupported
+    return read(said, data, language).unsupported
 
 
 @pytest.mark.parametrize("language", Language)
@@ -241,7 +242,7 @@ def test_what_is_not_supported_is_listed_under_the_report() -> None:
 
 
 def test_each_number_has_its_evidence() -> None:
-    checked = check_text("`cam-0`: 7 x `open`, up to 83%. 99 frames.", DATA)
+    checked = read("`cam-0`: 7 x `open`, up to 83%. 99 frames.", DATA)
     told = [
         (one["said"], one["measure"], one["cameras"], one["labels"], one["findings"], one["supported"])
         for one in checked.evidence(DATA)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pytest
 
 from gistline.domain import ImageSize, Language
-from gistline.reports.check import check_text
+from tests.support.prose import read
 from tests.support.reporting import some_findings, window_data
 
 DATA = window_data(some_findings(24, image=ImageSize(640, 640)))
@@ -161,19 +161,19 @@ FALSE_ZH = (
 
 @pytest.mark.parametrize("said", TRUE)
 def test_true_english_passes(said: str) -> None:
-    assert check_text(said, DATA, Language.ENGLISH).unsupported == ()
+    assert read(said, DATA, Language.ENGLISH).unsupported == ()
 
 
 @pytest.mark.parametrize("said", FALSE)
 def test_false_english_does_not(said: str) -> None:
-    assert check_text(said, DATA, Language.ENGLISH).unsupported != ()
+    assert read(said, DATA, Language.ENGLISH).unsupported != ()
 
 
 @pytest.mark.parametrize("said", TRUE_ZH)
 def test_true_chinese_passes(said: str) -> None:
-    assert check_text(said, DATA, Language.CHINESE).unsupported == ()
+    assert read(said, DATA, Language.CHINESE).unsupported == ()
 
 
 @pytest.mark.parametrize("said", FALSE_ZH)
 def test_false_chinese_does_not(said: str) -> None:
-    assert check_text(said, DATA, Language.CHINESE).unsupported != ()
+    assert read(said, DATA, Language.CHINESE).unsupported != ()
