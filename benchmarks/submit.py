@@ -2,7 +2,7 @@
 
 Starts PostgreSQL (fsync on) and ``python -m api`` in a temporary folder and posts grey 640-pixel boards, every one
 with bytes of its own, from bodies that were made before. The cases take turns, so that a busy machine slows all of
-them. ``--beside DIR`` lets the API of another working tree take turns too; ratios are to the first case.
+them. ``--pictures DIR`` sends JPEGs of your own. ``--beside DIR`` lets the API of another working tree take turns too; ratios are to the first case.
 
 What the load generator, PostgreSQL and the API each used of the CPU is said apart, since they share the cores; so is
 what the whole machine used, kernel threads that write to the disk and other people's work included.
@@ -96,9 +96,8 @@ class Tally:
 class Boards:
     """JPEGs that look alike and differ in a comment, so that none is a duplicate of another."""
 
-    def __init__(self, count: int) -> None:
-        images = [encode_jpeg(render_board(np.random.default_rng(seed)).image) for seed in range(count)]
-        self._images = [one[:2] + COMMENT + bytes(8) + one[2:] for one in images]
+    def __init__(self, jpegs: Sequence[bytes]) -> None:
+        self._images = [one[:2] + COMMENT + bytes(8) + one[2:] for one in jpegs]
         self._numbers = itertools.count()
 
     @property
@@ -228,7 +227,7 @@ def report(tallies: dict[Case, Tally], boards: Boards, clients: int) -> None:
     """Two lines a case, with its ratio to the first."""
     first = None
     cores = os.cpu_count() or 1
-    print(f"{cores} cores, {clients} connections, grey 640 x 640 JPEG of {boards.mean_bytes} bytes on average")
+    print(f"{cores} cores, {clients} connections, JPEGs of {boards.mean_bytes} bytes on average")
     for case, tally in tallies.items():
         rate = statistics.median(tally.rates)
         first = first or rate
@@ -248,6 +247,16 @@ def prepare(url: str, tree: Path) -> str:
     """Make the tree's tables in a database; returns a camera's key."""
     command = [sys.executable, "-c", PREPARE, url]
     return subprocess.run(command, cwd=tree, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1]
+
+
+def pictures(folder: Path | None, count: int) -> list[bytes]:
+    """The first JPEGs of a folder, or boards of the simulator, grey and 640 pixels wide."""
+    if folder is None:
+        return [encode_jpeg(render_board(np.random.default_rng(seed)).image) for seed in range(count)]
+    found = [path.read_bytes() for path in sorted(folder.glob("*.jpg"))[:count]]
+    if not found:
+        raise SystemExit(f"{folder} holds no file named *.jpg. Name a folder of JPEGs.")
+    return found
 
 
 def chosen(given: argparse.Namespace) -> list[Case]:
@@ -271,8 +280,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, nargs="+", default=[1, max(2, os.cpu_count() or 1)])
     parser.add_argument("--fsync", choices=["on", "off", "both"], default="both")
     parser.add_argument("--beside", type=Path, help="another working tree, measured in the same run")
+    parser.add_argument("--pictures", type=Path, help="a folder of JPEGs to send instead of rendered boards")
     given = parser.parse_args()
-    boards, cases = Boards(32), chosen(given)
+    boards, cases = Boards(pictures(given.pictures, 32)), chosen(given)
     tallies = {case: Tally() for case in cases}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

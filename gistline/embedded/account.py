@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import stat
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gistline.embedded.processes import Account
@@ -57,18 +60,31 @@ def _owner(folder: Path) -> pwd.struct_passwd | None:
 
 
 def _system_user() -> pwd.struct_passwd:
-    try:
+    with _alone():
+        try:
+            return pwd.getpwnam(SYSTEM_USER)
+        except KeyError:
+            pass
+        try:
+            command = ["useradd", "--system", "--no-create-home", "--shell", "/bin/sh", SYSTEM_USER]
+            subprocess.run(command, check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            raise StorageUnavailable(
+                f"PostgreSQL does not run as root, and the system user {SYSTEM_USER!r} cannot be made: {error}.",
+                cure=CURE,
+            ) from error
         return pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
-        pass
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep other Gistlines of this machine out: of two that run ``useradd`` at once, one loses its user to the other."""
+    held = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY)
     try:
-        command = ["useradd", "--system", "--no-create-home", "--shell", "/bin/sh", SYSTEM_USER]
-        subprocess.run(command, check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise StorageUnavailable(
-            f"PostgreSQL does not run as root, and the system user {SYSTEM_USER!r} cannot be made: {error}.", cure=CURE
-        ) from error
-    return pwd.getpwnam(SYSTEM_USER)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
 
 
 def _let_pass(path: Path) -> set[int]:
