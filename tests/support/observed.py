@@ -45,7 +45,7 @@ def get(address: str, path: str, token: str = "") -> tuple[int, str]:
         connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
-    except OSError:
+    except (OSError, http.client.HTTPException):  # on a port of the dynamic range even an answer of its own
         return 0, ""
     finally:
         connection.close()
