@@ -6,7 +6,7 @@ PYTHON := $(VENV)/bin/python
 CANDIDATES := python3.12 python3.11 python3.13 python3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up tools test long chaos books fuzz docs check bench migrate clean
+.PHONY: help demo up tools test long longest chaos books fuzz docs check bench migrate clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -21,11 +21,14 @@ tools: ## What some tests need beside Python, from Debian: a browser, an MQTT br
 	@command -v chromium >/dev/null && command -v mosquitto >/dev/null && command -v promtool >/dev/null || \
 	  (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium mosquitto prometheus >/dev/null)
 
-test: $(VENV)/.installed-dev ## All tests, against a real PostgreSQL, a real Redis and real workers
+test: $(VENV)/.installed-dev ## The tests, against a real PostgreSQL, a real Redis and real workers
 	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile
 
-long: $(VENV)/.installed-dev ## The six tests that take longest, which 'make test' leaves out
-	$(PYTHON) -m pytest -m long
+long: $(VENV)/.installed-dev ## The tests that 'make test' leaves out to stay short; continuous integration runs both
+	$(PYTHON) -m pytest --numprocesses 3 --dist loadfile -m long
+
+longest: $(VENV)/.installed-dev ## Six that take longer still
+	$(PYTHON) -m pytest -m longest
 
 chaos: $(VENV)/.installed-dev ## Whole systems under seeded faults, nothing lost or doubled: SEED=7, or SEEDS=1-20
 	$(PYTHON) -m tests.chaos --seeds $(or $(SEED),$(SEEDS),1-20)

@@ -2,7 +2,8 @@
 
 Starts PostgreSQL (fsync on) and ``python -m api`` in a temporary folder and posts grey 640-pixel boards, every one
 with bytes of its own, from bodies that were made before. The cases take turns, so that a busy machine slows all of
-them. ``--pictures DIR`` sends JPEGs of your own. ``--beside DIR`` lets the API of another working tree take turns too; ratios are to the first case.
+them. ``--pictures DIR`` sends JPEGs of your own. ``--beside DIR`` lets the API of another working tree take turns too;
+ratios are to the first case.
 
 What the load generator, PostgreSQL and the API each used of the CPU is said apart, since they share the cores; so is
 what the whole machine used, kernel threads that write to the disk and other people's work included.

@@ -78,7 +78,7 @@ def _system_user() -> pwd.struct_passwd:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Keep other Gistlines of this machine out: of two that run ``useradd`` at once, one loses its user to the other."""
+    """Keep others of this machine out: of two that run ``useradd`` at once, one loses its user to the other."""
     held = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -134,6 +134,7 @@ def test_what_is_wrong_is_seen(
     assert any(expected in complaint for complaint in found.complaints), found.complaints
 
 
+@pytest.mark.long
 def test_one_seed_runs_through(chaos_folder: Path, template: Path) -> None:
     kinds = (Kind.KILL_DETECT, Kind.KILL_BACKEND, Kind.FLUSH, Kind.CLOCK_PROCESS)
     folder = chaos_folder / f"short-{os.getpid()}"

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+import pytest
+
 from gistline.dispatch import NullDispatcher
 from gistline.flows.submit_frames import Submitted, submit_frames
 from gistline.frames.local import LocalFrames
@@ -53,6 +55,7 @@ def cameras_of(system: System) -> Iterator[tuple[Cameras, Journal]]:
         cameras.close()
 
 
+@pytest.mark.long
 def test_window_1_the_api_dies_between_bytes_and_row(system: System) -> None:
     with cameras_of(system) as (cameras, journal):
         with system.postgres.connect(autocommit=False) as blocker:
@@ -72,6 +75,7 @@ def test_window_1_the_api_dies_between_bytes_and_row(system: System) -> None:
         assert (journal.oddities, stored(system)) == ([], 4)
 
 
+@pytest.mark.long
 def test_window_2_postgres_restarts_at_once_and_every_key_is_sent_again(system: System) -> None:
     with cameras_of(system) as (cameras, journal):
         load = [request(100 * place, 2, at_s=place * 0.02, camera=tuple(CAMERAS)[place % 3]) for place in range(90)]

@@ -65,6 +65,7 @@ def held(server: RedisProcess) -> tuple[int, int]:
     return int(ask(server, "LLEN", "detect")), int(ask(server, "HLEN", UNACKED))
 
 
+@pytest.mark.long
 def test_window_6_a_message_is_lost_between_pop_and_unacked(
     line: Fleet, server: RedisProcess, sender: CelerySender
 ) -> None:
@@ -88,6 +89,7 @@ def test_window_6_a_message_is_lost_between_pop_and_unacked(
     line.assert_inspected_once(ids)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "line", [{"detect_visibility_s": 5, "drain_s": 10.0, "lease_s": 60.0, "ring_again_s": 30.0}], indirect=True
 )
@@ -113,6 +115,7 @@ def test_window_8_redis_dies_between_commit_and_acknowledgement(
     assert {row.attempts for row in line.frames().values()} == {1}
 
 
+@pytest.mark.long
 def test_window_12_a_detect_worker_has_no_child_that_could_be_killed_for_it(line: Fleet) -> None:
     worker = line.start_worker()
     worker.wait_until_ready()
@@ -120,6 +123,7 @@ def test_window_12_a_detect_worker_has_no_child_that_could_be_killed_for_it(line
     assert family(worker.process.pid) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", [{"batch_size": 4, "drain_s": 0.5, "max_attempts": 20}], indirect=True)
 def test_window_13_a_soak_of_outages_leaves_two_workers_alive_and_hearing(
     line: Fleet, server: RedisProcess, sender: CelerySender
@@ -145,6 +149,7 @@ def test_window_13_a_soak_of_outages_leaves_two_workers_alive_and_hearing(
     wait_until(lambda: listeners(server) == 2, "both workers wait for messages again")
 
 
+@pytest.mark.long
 def test_window_14_any_worker_sweeps_while_beat_and_detect_workers_are_gone(system: System) -> None:
     """A report worker alone returns the frames of a dead worker; the alert's query shows that they wait."""
     lost = abandoned_frame(system)

@@ -22,7 +22,7 @@ from tests.support.dashboards import DASHBOARDS, POSTGRES, alerts, questions, wa
 from tests.support.observed import get, scrape
 from tests.support.processes import ROOT, wait_until
 
-pytestmark = pytest.mark.timeout(300)  # a busy machine takes long to start ten processes
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # a busy machine takes long to start ten processes
 FRAMES = 12
 PLACES = {"api": Place.API, "metrics": Place.EXPORTER, "beat": Place.BEAT}
 LASTING = ("api", "worker-detect", "worker-report", "worker-verdicts", "beat", "metrics")

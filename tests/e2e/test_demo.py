@@ -101,7 +101,7 @@ def test_nothing_runs_on_after_the_end(offline: tuple[dict[str, Any], Path, Any]
     assert processes_of(offline[1]) == []
 
 
-@pytest.mark.long
+@pytest.mark.longest
 def test_the_sdk_writes_and_is_billed_when_there_is_a_key(tmp_path: Path) -> None:
     reply = Reply(text=draft_text("Written by the twin."))
     with MessagesServer([reply]) as server:

@@ -36,7 +36,7 @@ def wait_until(sessions: Sessions, count: int, *, seconds: float = 80.0) -> None
         time.sleep(0.02)
 
 
-@pytest.mark.long
+@pytest.mark.longest
 def test_sigkill_in_mid_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
     settings = load_settings(
         data_dir=tmp_path / "data",

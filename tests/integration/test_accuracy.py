@@ -85,6 +85,7 @@ def stored(sessions: Sessions) -> list[AccuracyReviewRow]:
         return list(session.scalars(select(AccuracyReviewRow).order_by(AccuracyReviewRow.id)))
 
 
+@pytest.mark.long
 def test_an_unchanged_engine_raises_nothing_and_a_dark_lamp_is_told(made: Plant) -> None:
     rules(made.sessions)
     made.inspect(FRAMES)
@@ -256,7 +257,7 @@ def held(sessions: Sessions) -> bool:
         return bool(session.scalar(locks, {"lock": REVIEW_LOCK}))
 
 
-@pytest.mark.long
+@pytest.mark.longest
 def test_a_worker_that_dies_half_way_has_done_nothing_and_the_next_does_it_whole(
     made: Plant, redis_url: str, tmp_path: Path
 ) -> None:

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from gistline.domain import Role
 from gistline.settings_access import AccessSettings
 from tests.support.api import LINE, serving, settings_for
@@ -17,6 +19,7 @@ LONG = "FUZZ_EXAMPLES" in os.environ
 ONLY = "^/v1/" if LONG else "^/v1/(verdicts|reports|passports|frames/.frame_id.|dead-letters/.*)$"
 
 
+@pytest.mark.long
 def test_every_answer_is_as_described(database_url: str, clean_settings: Path) -> None:
     access = AccessSettings(program_rate=100_000)
     with serving(settings_for(database_url, clean_settings).model_copy(update={"access": access})) as api:
@@ -36,6 +39,7 @@ def test_every_answer_is_as_described(database_url: str, clean_settings: Path) -
     assert found.requests.total() >= 20
 
 
+@pytest.mark.long
 def test_a_camera_s_requests_are_answered_as_described(database_url: str, clean_settings: Path) -> None:
     access = AccessSettings(camera_rate=100_000)
     with serving(settings_for(database_url, clean_settings).model_copy(update={"access": access})) as api:

@@ -138,6 +138,7 @@ def test_a_stopping_process_finishes_what_it_began(database_url: str, redis_url:
     assert "Traceback" not in errors
 
 
+@pytest.mark.long
 def test_several_processes_serve_one_port(database_url: str, redis_url: str, clean_settings: Path) -> None:
     settings = settings_for(database_url, clean_settings, api=ApiSettings(port=0, processes=2))
     settings = settings.model_copy(update={"redis": RedisSettings(url=SecretStr(redis_url))})

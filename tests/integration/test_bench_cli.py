@@ -28,6 +28,7 @@ def small(tmp_path: Path) -> str:
     return str(yolo(tmp_path / "small.onnx"))
 
 
+@pytest.mark.long
 def test_two_engines_side_by_side(small: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", small, small, "--batch", "1,3,stream", "--json", *QUICK]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -92,6 +93,7 @@ def test_models_are_found_by_name(small: str) -> None:
         find_model("bundled:int4", stored)
 
 
+@pytest.mark.long
 def test_a_model_of_the_registry_is_timed(
     small: str, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +110,7 @@ def test_a_model_of_the_registry_is_timed(
     assert "No model is called 'line-4'" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_the_doctor_measures_int8_and_remembers(capsys: pytest.CaptureFixture[str], clean_settings: Path) -> None:
     run(["doctor", "--json"])
     before = json.loads(capsys.readouterr().out)

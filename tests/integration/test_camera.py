@@ -109,6 +109,7 @@ def test_what_the_api_refuses_is_kept_and_told_and_holds_nobody_up(api: RunningA
     assert f"REFUSED, kept as {aside}: The bytes are no accepted image" in said[0].replace("Image 0: ", "")
 
 
+@pytest.mark.long
 def test_an_api_that_was_away_gets_everything_once_in_order(
     database_url: str, tmp_path: Path, clean_settings: Path
 ) -> None:
@@ -140,6 +141,7 @@ def test_an_api_that_was_away_gets_everything_once_in_order(
     assert key not in said
 
 
+@pytest.mark.long
 def test_sigkill_while_it_spools_and_sends_loses_and_doubles_nothing(api: RunningApi, tmp_path: Path) -> None:
     expected = pictures(tmp_path / "in", range(240))
     arguments = (str(tmp_path / "in"), "--url", api.url, "--spool", str(tmp_path / "spool"), "--settle", "0", "--once")

@@ -44,6 +44,7 @@ def test_int8_answers_like_float_and_runs_in_int8(source: Path, tmp_path: Path) 
         assert error[:, rows].mean() < 0.1 * exact[:, rows].std()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", list(Method))
 def test_every_method_writes_a_model_that_runs(source: Path, table: RangeTable, tmp_path: Path, method: Method) -> None:
     result = write_quantised(source, table, out=tmp_path / "int8.onnx", recipe=Recipe(method=method))
@@ -131,6 +132,7 @@ def test_products_do_not_saturate_on_any_cpu(tmp_path: Path) -> None:
     assert engine.infer(white) == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.long
 def test_recipe_says_what_stays_in_float(source: Path, table: RangeTable, tmp_path: Path) -> None:
     counts = {}
     for head in Head:
@@ -142,6 +144,7 @@ def test_recipe_says_what_stays_in_float(source: Path, table: RangeTable, tmp_pa
     assert counts == {Head.NONE: 63, Head.LAST: 57, Head.WHOLE: 45}
 
 
+@pytest.mark.long
 def test_nothing_left_to_quantise_is_the_float_model(source: Path, table: RangeTable, tmp_path: Path) -> None:
     result = write_quantised(
         source, table, out=tmp_path / "same.onnx", recipe=Recipe(spare=Spare(patterns=("conv_*",)))

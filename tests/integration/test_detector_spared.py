@@ -66,6 +66,7 @@ def median_score(raw: NDArray[np.float32]) -> float:
     return float(np.median(raw[:, 4:].max(axis=1)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", ["below", "median", "above"])
 def test_what_scores_is_the_same(model: ModelFile, where: str) -> None:
     images = pictures(4, SIZE)

@@ -210,6 +210,7 @@ def test_openvino_form(source: Path, files: dict[str, Path]) -> None:
     close_to_float(OpenVinoEngine(emulated(read_model(files["u8"]))), source)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["single", "u8"])
 def test_onnx_reference_agrees_with_the_emulation(files: dict[str, Path], name: str) -> None:
     """ONNX's own evaluator executes the file's QuantizeLinear and DequantizeLinear literally."""
@@ -263,6 +264,7 @@ def quantise_by_nodes(graph: Any) -> None:
     graph.node.extend(nodes)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("weight_nodes", [False, True])
 def test_model_trained_in_eight_bits_elsewhere_is_taken_as_it_is(
     source: Path, table: RangeTable, tmp_path: Path, weight_nodes: bool

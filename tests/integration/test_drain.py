@@ -31,6 +31,7 @@ def line(database_url: str, tmp_path: Path) -> Iterator[Fleet]:
         yield made
 
 
+@pytest.mark.long
 def test_a_drained_worker_finishes_gives_back_and_leaves_and_another_joins_by_starting(line: Fleet) -> None:
     worker = line.start_worker(frame_ms=50)
     sender = CelerySender(line.settings.redis, line.settings.fleet)

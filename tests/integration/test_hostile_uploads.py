@@ -161,6 +161,7 @@ def real_process(settings: Settings, log: Path) -> Iterator[subprocess.Popen[str
             process.kill()
 
 
+@pytest.mark.long
 def test_the_real_process_survives_them_all(api: RunningApi, module_settings: Settings, tmp_path: Path) -> None:
     """The same requests in a row against a process of its own; then it takes a good frame, and stops when told to."""
     with real_process(module_settings, tmp_path / "log") as process:

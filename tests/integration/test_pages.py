@@ -59,6 +59,7 @@ def test_every_page_is_free_of_errors_and_barriers(visit: Visit, site: Site) -> 
         assert visit.barriers() == [], path
 
 
+@pytest.mark.long
 def test_every_page_fits_a_phone_in_chinese_in_the_dark(site: Site) -> None:
     with visiting(site.browser, site.api, site.operator, **PHONE) as visit:
         for path in paths(site):

@@ -54,6 +54,7 @@ def test_a_file_for_cpus_runs_in_int8(frames: Path, tmp_path: Path, capsys: pyte
     engine.close()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("clean_settings")
 def test_a_file_for_gpus_is_symmetric(frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert quantise(frames, tmp_path / "g.onnx", "--target", "tensorrt", "--keep", "*stem*") == 0
@@ -65,7 +66,7 @@ def test_a_file_for_gpus_is_symmetric(frames: Path, tmp_path: Path, capsys: pyte
     assert all(zero.dtype == np.int8 and not zero.any() for zero in zeros)
 
 
-@pytest.mark.long
+@pytest.mark.longest
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("clean_settings")
 def test_a_search_prints_what_it_measured_and_draws_it(

@@ -129,6 +129,7 @@ def test_models_are_found_by_name_or_digest_and_doubles_are_named(
         find_model(session, "spots.onnx")
 
 
+@pytest.mark.long
 def test_a_passport_comes_back_as_it_was_written(sessions: Sessions, settings: Settings) -> None:
     pair = register_bundled(sessions, settings)
     made = measure_passport(pair["int8"], MeasuringTools(sessions, settings))
@@ -240,6 +241,7 @@ def command_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Setting
     return settings
 
 
+@pytest.mark.long
 def test_the_commands_from_measuring_to_rolling_back(
     command_line: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,7 @@ def sessions(settings: Settings) -> Iterator[Sessions]:
     close_database(opened)
 
 
+@pytest.mark.long
 def test_nothing_that_was_said_or_kept_holds_a_secret(
     settings: Settings, sessions: Sessions, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -130,6 +130,7 @@ def passports(line: Fleet, sha256: str) -> list[PassportVerdict]:
         return list(session.scalars(select(PassportRow.verdict).where(PassportRow.model_sha256 == sha256)))
 
 
+@pytest.mark.long
 def test_a_promotion_and_its_rollback_lose_and_double_no_frame(line: Fleet, models: dict[str, StoredModel]) -> None:
     fp32 = measure_passport(models["fp32"], MeasuringTools(line.sessions, line.settings))
     with worker(line), cameras(line) as ids:
@@ -177,7 +178,7 @@ def broken(line: Fleet) -> StoredModel:
     return register_model(line.sessions, model, line.settings.registry).model
 
 
-@pytest.mark.long
+@pytest.mark.longest
 def test_a_promoted_engine_that_fails_changes_nothing(line: Fleet, models: dict[str, StoredModel]) -> None:
     with worker(line, 1), worker(line, 2), cameras(line) as ids:
         wait_until(lambda: sum(one.ready for one in told(line)) == 2, "both are ready", within_s=WITHIN_S)
@@ -199,7 +200,7 @@ def test_a_promoted_engine_that_fails_changes_nothing(line: Fleet, models: dict[
         rollback_model(line.sessions, actor="test")
 
 
-@pytest.mark.long
+@pytest.mark.longest
 @pytest.mark.parametrize("line", [{"measure_at_start": False}], indirect=True)
 def test_a_worker_without_a_passport_takes_nothing_until_it_has_one(
     line: Fleet, models: dict[str, StoredModel]

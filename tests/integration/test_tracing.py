@@ -45,6 +45,7 @@ def settings_of(receiver: Receiver, **more: object) -> TracingSettings:
     return TracingSettings.model_validate({"endpoint": receiver.url, "share": 1.0} | more)
 
 
+@pytest.mark.long
 def test_from_the_post_to_the_report_across_processes(
     database_url: str, redis_url: str, tmp_path: Path, receiver: Receiver
 ) -> None:

@@ -112,6 +112,7 @@ def test_ready_then_healed_then_stopped_by_ctrl_c(
         assert "Stopped." in stderr.read_text()
 
 
+@pytest.mark.long
 def test_without_its_postgres_it_ends_so_that_somebody_starts_it_again(settings: Settings) -> None:
     with up(settings) as running:
         server = next(
@@ -124,6 +125,7 @@ def test_without_its_postgres_it_ends_so_that_somebody_starts_it_again(settings:
         assert "the embedded PostgreSQL has ended" in said
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
 def test_killed_it_leaves_no_process(settings: Settings) -> None:
     with up(settings) as running:
@@ -132,6 +134,7 @@ def test_killed_it_leaves_no_process(settings: Settings) -> None:
         wait_until(lambda: not any(map(is_alive, running.children)), "everything ends with it")
 
 
+@pytest.mark.long
 def test_a_model_that_nothing_proves_is_named_with_the_cure(settings: Settings) -> None:
     proof = settings.passport.model_copy(update={"required": True})
     settings = settings.model_copy(update={"passport": proof})

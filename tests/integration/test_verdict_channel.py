@@ -176,6 +176,7 @@ def state_of(held: Fleet) -> Counter[str]:
     )
 
 
+@pytest.mark.long
 def test_a_killed_worker_s_frames_fail_closed_and_a_later_inspection_changes_nothing(
     database_url: str, redis_url: str, tmp_path: Path, broker: Broker
 ) -> None:
@@ -228,6 +229,7 @@ def test_a_frame_that_nobody_saw_fail_is_told_as_soon_as_it_has_failed(
         assert alarm.text.startswith("2 frames of cam-1 (line-1) had no verdict of an inspection in the last 300 s")
 
 
+@pytest.mark.long
 def test_without_redis_every_frame_has_its_verdict_over_mqtt(database_url: str, tmp_path: Path, broker: Broker) -> None:
     with own_redis(tmp_path) as server:
         settings = channel_settings(database_url, server.url, tmp_path, broker, deadline_ms=1_500)
@@ -242,6 +244,7 @@ def test_without_redis_every_frame_has_its_verdict_over_mqtt(database_url: str, 
             assert wrong == [], "a defect is never told to be good"
 
 
+@pytest.mark.long
 def test_verdicts_decided_while_the_broker_is_away_come_when_it_is_back(
     database_url: str, redis_url: str, tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ def test_frames_of_a_killed_worker_are_inspected_by_the_next_one(line: Fleet, se
     line.assert_inspected_once(ids)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", [{"lease_s": 1.0}], indirect=True)
 def test_a_frame_that_kills_its_worker_dies_alone(line: Fleet, sender: CelerySender) -> None:
     ids = line.submit([*[Order.DEFECT] * 5, Order.KILL, *[Order.DEFECT] * 10], sender)
@@ -90,6 +91,7 @@ def test_frames_whose_bells_were_lost_are_found(line: Fleet, server: RedisServer
     line.assert_inspected_once([*rung, *never_rung])
 
 
+@pytest.mark.long
 def test_frames_are_inspected_while_redis_is_away(line: Fleet, server: RedisServer) -> None:
     line.start_worker().wait_until_ready()
     server.kill()
@@ -98,6 +100,7 @@ def test_frames_are_inspected_while_redis_is_away(line: Fleet, server: RedisServ
     line.assert_inspected_once(ids)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", [{"lease_s": 1.0, "batch_size": 1, "max_attempts": 20}], indirect=True)
 def test_a_lease_shorter_than_the_engine_harms_nothing(line: Fleet, sender: CelerySender) -> None:
     # One frame and two idle workers: whoever does not have it takes it up while the other still infers.
@@ -109,6 +112,7 @@ def test_a_lease_shorter_than_the_engine_harms_nothing(line: Fleet, sender: Cele
     assert max(row.attempts for row in line.frames().values()) > 1, "no lease ran out: the test proves nothing"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", [{"batch_size": 4, "drain_s": 0.5}], indirect=True)
 def test_a_worker_survives_outages_of_redis(line: Fleet, server: RedisServer, sender: CelerySender) -> None:
     worker = line.start_worker(frame_ms=20)

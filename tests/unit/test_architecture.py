@@ -1,4 +1,4 @@
-"""The arrows between the rooms and the house's caps, and that a planted violation of each is caught."""
+"""That a planted violation of the arrows between the rooms and of the house's caps is caught ('make check' finds real ones)."""
 
 from __future__ import annotations
 
@@ -119,10 +119,6 @@ def test_a_stray_module_is_caught(broken: dict[str, str], stray: str) -> None:
 def test_the_doors_open_without_a_gpu_s_libraries() -> None:
     done = subprocess.run([sys.executable, "-c", BLOCKED], cwd=ROOT, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
-
-
-def test_the_caps_hold() -> None:
-    assert [str(violation) for violation in caps.violations(ROOT)] == []
 
 
 @pytest.mark.parametrize(
