@@ -31,7 +31,7 @@ def test_those_who_start_at_once_make_one_user(tmp_path: Path, monkeypatch: pyte
             raise KeyError(name)
         return root
 
-    monkeypatch.setattr(account.pwd, "getpwnam", look)
+    monkeypatch.setattr(pwd, "getpwnam", look)
     with ThreadPoolExecutor(4) as threads:
         found = list(threads.map(lambda _: account._system_user(), range(4)))
     assert found == [root] * 4

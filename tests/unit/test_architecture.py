@@ -1,4 +1,4 @@
-"""That a planted violation of the arrows between the rooms and of the house's caps is caught ('make check' finds real ones)."""
+"""Planted violations of the arrows between the rooms and of the caps are caught; 'make check' finds real ones."""
 
 from __future__ import annotations
 
