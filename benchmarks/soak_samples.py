@@ -119,7 +119,8 @@ class Sampler:
             "store.mb": taken / 1e6,
             "disk.free_gb": shutil.disk_usage(self._rig.settings.data_dir).free / 1e9,
         }
-        for name, live, dead, total, vacuums in tables:
+        for name, *sums in tables:  # over partitions, which makes them numeric
+            live, dead, total, vacuums = map(float, sums)
             found |= {f"{name}.live": live, f"{name}.dead": dead, f"{name}.mb": total / 1e6, f"{name}.vacuums": vacuums}
         return found
 
