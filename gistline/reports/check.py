@@ -14,8 +14,9 @@ from gistline.domain import Language
 from gistline.reports.facts import Facts, Scope
 from gistline.reports.phrases import PHRASES
 from gistline.reports.prompt import WindowData
-from gistline.reports.reading import Reader, Said
+from gistline.reports.reading import Reader
 from gistline.reports.render import Rendered
+from gistline.reports.sentence import Said
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -10,10 +11,14 @@ from gistline.reports.draft import Measure
 from gistline.reports.facts import OF_FRAMES, Facts, Scope
 from gistline.reports.lexicon import Lexicon, Relation, Rule
 
+NUMBER = re.compile(r"(?<![\w.])\d+(?:,\d{3})*(?:\.\d+)?|(?<=[^\x00-\x7f])\d+(?:,\d{3})*(?:\.\d+)?")
 PERCENTS = frozenset({Measure.SHARE, Measure.HIGHEST, Measure.MEAN, Measure.CONFIDENCE})
+_WHOLE_NUMBERS = frozenset({Measure.COUNT, Measure.CAMERAS, Measure.CLASSES, Measure.GROUPS, *OF_FRAMES})
 _LONG_S = 3600
 """Units from this on are rounded to a sixth, unless the words say that they are rounded."""
 _SEVERITIES = (1, 2, 3)
+_CLOSE = 12
+"""Most signs between a part and its whole."""
 _HARDLY = 2
 """Most signs beside its number in a clause that says nothing else, such as "(20)" or "（20处）"."""
 _EVERYTHING = Scope()
@@ -29,16 +34,26 @@ class Truth(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number by its place in the text of its clause; ``decimals`` is how many of them are written."""
+    """A number by its place in the text of its clause; ``decimals`` is how many of them are written.
+
+    A fraction in words is a share in per cent, which is so only ``within`` some of them.
+    """
 
     start: int
     end: int
     value: float
     decimals: int = 0
+    within: float = 0.5
 
-    def says(self, exact: float, *, within: float = 0.5) -> bool:
+    @classmethod
+    def written(cls, match: re.Match[str]) -> Number:
+        """A match of :data:`NUMBER`."""
+        plain = match[0].replace(",", "")
+        return cls(match.start(), match.end(), float(plain), len(plain.partition(".")[2]))
+
+    def says(self, exact: float) -> bool:
         """Whether it is ``exact``, rounded to the digits that are written."""
-        return abs(exact - self.value) <= within * 10.0**-self.decimals + 1e-9
+        return abs(exact - self.value) <= self.within * 10.0**-self.decimals + 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +75,15 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A whole sentence, without times and dates; all that it names, and whether it speaks of shares."""
+    """A whole sentence, without times and dates; all that it names, and whether it speaks of shares.
+
+    ``times`` are the times of day in it, in seconds.
+    """
 
     text: str
     named: Scope
     shares: bool
+    times: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,48 +104,65 @@ class Judge:
     def __init__(
         self, facts: Facts, words: Lexicon, sentence: Sentence, names: Callable[[str], Sequence[Scope]]
     ) -> None:
-        self._facts, self._words, self._sentence, self._names = facts, words, sentence, names
+        self._facts, self._words, self._sentence, self.names = facts, words, sentence, names
 
     def judge(self, rule: Rule | None, number: Number, clause: Clause) -> tuple[Truth, Scope]:
         """What comes of a number read by a rule in its clause."""
         if rule is None:
             return Truth.UNKNOWN, clause.scope
         left, right = clause.text[: number.start], clause.text[number.end :]
-        scope = replace(clause.scope, severity=rule.severity(left, right))
+        scope = replace(clause.scope, severity=rule.severity(left, right) or clause.scope.severity)
         if self._is_true(rule, number, clause, scope):
             return Truth.TRACED, scope
         return (Truth.FALSE if rule.firm else Truth.UNKNOWN), scope
 
     def holds(self, rule: Rule, number: Number, clause: Clause, scope: Scope) -> bool:
         """Whether a number is its rule's measure in a scope: of all of it together, or of each of its members."""
+        if number.decimals and rule.measure in _WHOLE_NUMBERS:
+            return False
         if rule.plus or rule.less:
             return number.value == self._frames(rule)
         if rule.measure is Measure.SECONDS:
             return self._lasts(rule, number, clause, scope)
+        listed = self._is_of_listed(rule.measure, number, clause, scope) if rule.measure in _LISTED else None
+        return self._is_among(rule, number, clause, scope) if listed is None else listed
 
+    def _is_among(self, rule: Rule, number: Number, clause: Clause, scope: Scope) -> bool:
         def among(part: Scope) -> bool:
             return any(map(number.says, self._facts.numbers(rule.measure, part, rule.axis)))
 
-        if rule.measure in _LISTED and number.value == len(_LISTED[rule.measure](self._sentence.named)) > 1:
-            return True  # "two cameras: this one and that one"
         members, spread = list(scope.members()), self._spread(number, clause)
-        counts = spread != "whole" and rule.measure is Measure.COUNT and not scope.cameras
-        if counts and self._words.each_camera.search(clause.text):
+        if spread != "whole" and rule.measure is Measure.COUNT and self._is_of_each_camera(clause, scope):
             members, spread = [replace(scope, cameras=frozenset({one})) for one in self._facts.cameras], "each"
         of_each = len(members) > 1 and rule.measure not in OF_FRAMES and all(map(among, members))
         if spread == "each" and len(members) > 1:
             return of_each
         return among(scope) or (spread != "whole" and of_each)
 
+    def _is_of_listed(self, measure: Measure, number: Number, clause: Clause, scope: Scope) -> bool | None:
+        """Whether so many cameras or classes are listed or meant otherwise; None where only the findings can tell."""
+        if number.value == len(_LISTED[measure](self._sentence.named)) > 1:
+            return self._are_all_listed(measure, number, scope)
+        return True if number.value in set(self._how_many(measure, clause, scope)) else None
+
+    def _is_of_each_camera(self, clause: Clause, scope: Scope) -> bool:
+        return not scope.cameras and bool(self._words.each_camera.search(clause.text))
+
+    def _of_each(self, clause: Clause, scope: Scope) -> Iterator[int]:
+        """The count of a scope, or of each camera where the clause says so."""
+        if not self._is_of_each_camera(clause, scope):
+            yield self._facts.count(scope)
+            return
+        yield from (self._facts.count(replace(scope, cameras=frozenset({one}))) for one in self._facts.cameras)
+
     def is_share(self, number: Number, earlier: Sequence[Judged]) -> bool:
         """Whether a percentage is the share of the number said just before, or of the two before ("9 of 16")."""
         *_, one, other = [None, *earlier]
         if other is None or not other.traced:
             return False
-        if one is not None and one.traced and (_is_whole(one.rule) or _is_whole(other.rule)):
+        if one is not None and one.traced and are_part_and_whole(one, other):
             part, whole = sorted((one.number.value, other.number.value))
-            if whole and number.says(100 * part / whole):
-                return True
+            return bool(whole) and number.says(100 * part / whole)
         return self._is_share_of(number, other)
 
     def _is_share_of(self, number: Number, part: Judged) -> bool:
@@ -144,11 +180,11 @@ class Judge:
 
         The names are the last two of one kind in the text before the pair.
         """
-        names = self._names(before)
+        names = self.names(before)
         for alike in ([one for one in names if one.cameras], [one for one in names if one.labels]):
             named = alike[-2:]
             if len(named) == 2:
-                scope = _filled(named[place], _others(self._sentence.named, named))
+                scope = filled(named[place], others(self._sentence.named, named))
                 return scope if number.value == self._facts.count(scope) else None
         return None
 
@@ -156,25 +192,34 @@ class Judge:
         if rule.relation is not None:
             return self._related(rule.relation, rule, number, clause, scope)
         if rule.of_all:
-            wholes = self._facts.wholes(scope) if rule.measure is Measure.COUNT else ()
-            return number.value in {*wholes, *self._whole_or_part(rule, scope)}
+            wholes = self._wholes(number, clause, scope) if rule.measure is Measure.COUNT else ()
+            whole = self._facts.numbers(rule.measure, _EVERYTHING) if rule.measure is not Measure.COUNT else ()
+            return number.value in {*wholes, *whole} or self._are_all_listed(rule.measure, number, scope)
         if self.holds(rule, number, clause, scope) or (clause.whole and self.holds(rule, number, clause, _EVERYTHING)):
             return True
         if rule.measure in PERCENTS and not rule.firm and self._sentence.shares:
             return any(map(number.says, self._facts.numbers(Measure.SHARE, scope)))
         return rule.measure is Measure.COUNT and number.value in set(self._rest(clause, scope))
 
-    def _whole_or_part(self, rule: Rule, scope: Scope) -> frozenset[float]:
-        if rule.measure is Measure.COUNT:
-            return frozenset()
-        return self._facts.numbers(rule.measure, _EVERYTHING) | self._facts.numbers(rule.measure, scope)
+    def _wholes(self, number: Number, clause: Clause, scope: Scope) -> frozenset[int]:
+        """What the whole may be: the findings that it is called by itself ("of the 8 findings on this one"), or any."""
+        left = self._words.whole_left.search(clause.text[: number.start])
+        right = self._words.whole_right.match(clause.text, number.end)
+        own = union(self.names(f"{left[0] if left else ''}{right[0] if right else ''}"))
+        if own == _EVERYTHING:
+            return self._facts.wholes(scope)
+        return frozenset({self._facts.count(replace(own, severity=scope.severity))})
 
     def _related(self, relation: Relation, rule: Rule, number: Number, clause: Clause, scope: Scope) -> bool:
         count, length = self._facts.count(scope), self._facts.length_s
+        counts = {count, *self._rest(clause, scope)}
         severities = self._facts.numbers(Measure.SEVERITY, scope)
         return {
             Relation.ABSENT: lambda: number.value in _SEVERITIES and number.value not in severities,
-            Relation.RATE: lambda: bool(length) and number.says(count * rule.scale / length),
+            Relation.AT_LEAST: lambda: all(number.value <= one for one in self._of_each(clause, scope)),
+            Relation.OVER: lambda: all(number.value < one for one in self._of_each(clause, scope)),
+            Relation.RATE: lambda: bool(length) and any(number.says(one * rule.scale / length) for one in counts),
+            Relation.OF_FRAMES: lambda: self._is_of_frames(rule.measure, number),
             Relation.INTERVAL: lambda: bool(count) and number.says(length / count / rule.scale),
             Relation.RANK: lambda: any(low < number.value <= high for low, high in self._ranks(clause, scope)),
             Relation.RATIO: lambda: any(
@@ -183,6 +228,34 @@ class Judge:
             Relation.MORE: lambda: any(number.value == one - other for one, other in self._sides(number, clause)),
             Relation.FEWER: lambda: any(number.value == other - one for one, other in self._sides(number, clause)),
         }[relation]()
+
+    def _are_all_listed(self, measure: Measure, number: Number, scope: Scope) -> bool:
+        """Whether the sentence names so many cameras, or classes, and each has findings of what the clause is about.
+
+        "Two cameras: this one and that one".
+        """
+        named = self._sentence.named
+        parts: dict[Measure, list[Scope]] = {
+            Measure.CAMERAS: [replace(scope, cameras=frozenset({one})) for one in named.cameras],
+            Measure.CLASSES: [replace(scope, labels=frozenset({one})) for one in named.labels],
+        }
+        listed = parts.get(measure, [])
+        return number.value == len(listed) > 1 and all(map(self._facts.count, listed))
+
+    def _how_many(self, measure: Measure, clause: Clause, scope: Scope) -> Iterator[float]:
+        """Other counts of cameras or classes: all others, and those of no camera or class named before."""
+        named = _LISTED[measure](self._sentence.named)
+        if self._words.rest.search(clause.text):
+            yield from (whole - len(named) for whole in self._facts.numbers(measure, _EVERYTHING))
+        if measure is Measure.CAMERAS and not clause.own.cameras and clause.own.labels:
+            yield from self._facts.numbers(measure, replace(scope, cameras=frozenset()))
+        if measure is Measure.CLASSES and not clause.own.labels and clause.own.cameras:
+            yield from self._facts.numbers(measure, replace(scope, labels=frozenset()))
+
+    def _is_of_frames(self, measure: Measure, number: Number) -> bool:
+        inspected = self._facts.numbers(Measure.FRAMES, _EVERYTHING)
+        of_it = self._facts.numbers(measure, _EVERYTHING)
+        return any(number.says(100 * part / whole) for part in of_it for whole in inspected if whole)
 
     def _frames(self, rule: Rule) -> float:
         def of(measure: Measure) -> float:
@@ -193,9 +266,10 @@ class Judge:
     def _lasts(self, rule: Rule, number: Number, clause: Clause, scope: Scope) -> bool:
         """A length of time, rounded to the unit it is given in."""
         rounded = rule.scale < _LONG_S or self._words.hedge.search(clause.text[: number.start])
-        within = 0.5 if rounded else 1 / 6
-        spans = self._facts.numbers(Measure.SECONDS, scope) | self._facts.numbers(Measure.SECONDS, clause.scope)
-        return any(number.says(span / rule.scale, within=within) for span in spans)
+        said = replace(number, within=0.5 if rounded else 1 / 6)
+        times = self._sentence.times
+        between = {float(abs(one - other)) for one in times for other in times if one != other}
+        return any(said.says(span / rule.scale) for span in self._facts.numbers(Measure.SECONDS, scope) | between)
 
     def _spread(self, number: Number, clause: Clause) -> str:
         """Whether the words nearest to the number speak of all together (whole) or of each; empty where none does."""
@@ -213,9 +287,9 @@ class Judge:
         if not words.rest.search(about):
             return
         bases = []
-        if scope.cameras and not words.rest_classes.search(about):
+        if scope.cameras and not clause.own.cameras and not words.rest_classes.search(about):
             bases.append(replace(scope, cameras=frozenset()))
-        if scope.labels and not words.rest_cameras.search(about):
+        if scope.labels and not clause.own.labels and not words.rest_cameras.search(about):
             bases.append(replace(scope, labels=frozenset()))
         for base in bases:
             yield self._facts.count(base) - self._facts.count(scope)
@@ -241,9 +315,9 @@ class Judge:
             one, other = before[: cuts[-1].start()], before[cuts[-1].end() :]
         else:
             return
-        left, right = _filled(union(self._names(one)), clause.before), union(self._names(other))
+        left, right = filled(union(self.names(one)), clause.before), union(self.names(other))
         if right != _EVERYTHING:
-            yield self._facts.count(left), self._facts.count(_filled(right, left))
+            yield self._facts.count(left), self._facts.count(filled(right, left))
 
 
 _LISTED: dict[Measure, Callable[[Scope], frozenset[str]]] = {
@@ -252,8 +326,22 @@ _LISTED: dict[Measure, Callable[[Scope], frozenset[str]]] = {
 }
 
 
+def are_part_and_whole(one: Judged, other: Judged) -> bool:
+    """Whether two numbers that follow each other are a part and its whole ("9 of 16", "16处中的9处")."""
+    return other.start - one.end <= _CLOSE and _is_whole(one.rule) is not _is_whole(other.rule)
+
+
 def _is_whole(rule: Rule | None) -> bool:
     return rule is not None and (rule.of_all or rule.measure is Measure.FRAMES)
+
+
+def _without_inherited(measure: Measure, clause: Clause) -> Iterator[Scope]:
+    """How many cameras or classes there are is no question to one that was named in an earlier clause."""
+    own, scope = clause.own, clause.scope
+    if measure is Measure.CAMERAS and not own.cameras and own.labels:
+        yield replace(scope, cameras=frozenset())
+    if measure is Measure.CLASSES and not own.labels and own.cameras:
+        yield replace(scope, labels=frozenset())
 
 
 def union(scopes: Sequence[Scope]) -> Scope:
@@ -262,12 +350,12 @@ def union(scopes: Sequence[Scope]) -> Scope:
     return Scope(cameras, frozenset[str]().union(*(one.labels for one in scopes)))
 
 
-def _filled(scope: Scope, other: Scope) -> Scope:
+def filled(scope: Scope, other: Scope) -> Scope:
     """A scope that takes from another what it does not name itself."""
-    return Scope(scope.cameras or other.cameras, scope.labels or other.labels)
+    return Scope(scope.cameras or other.cameras, scope.labels or other.labels, scope.severity or other.severity)
 
 
-def _others(named: Scope, taken: Sequence[Scope]) -> Scope:
+def others(named: Scope, taken: Sequence[Scope]) -> Scope:
     """What is named beside the kind of name that a comparison is about."""
     about = union(taken)
     return Scope(frozenset() if about.cameras else named.cameras, frozenset() if about.labels else named.labels)

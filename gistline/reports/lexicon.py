@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from math import nan
 
 from gistline.reports.draft import Measure
 from gistline.reports.regions import Region
@@ -29,6 +30,9 @@ class Relation(Enum):
     FEWER = "so many fewer than"
     RANK = "in which place"
     ABSENT = "a severity that nothing has"
+    OF_FRAMES = "a share of the frames"
+    AT_LEAST = "so many or more"
+    OVER = "more than so many"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +74,21 @@ class Lexicon:
     """The patterns of one language. ``words`` are numbers written as words, where they count something.
 
     ``kept`` is what no colon behind it cuts off from its number, ``bracketed`` what no bracket does (its two groups
-    belong together), ``joints`` stand between the names of a list. ``over`` is what "/" between two numbers says.
+    belong together), ``in_words`` a bracket that says the words before it again. ``joints`` stand between the names of
+    a list. ``over`` is what "/" between two numbers says.
+
     ``than_after`` and ``than_before`` part the two sides of a comparison, behind its number or before it; ``pair``
     stands between the two numbers of one. ``these`` refers to a number said before, ``aside`` introduces one said in
-    other words, ``surely_share`` a share. ``hedge`` says that a number is rounded.
-    ``rest`` speaks of all others, of other cameras (``rest_cameras``) or classes (``rest_classes``).
+    other words, ``surely_share`` a share (of a count in a ``bracket``, else of "9 of 16"). ``hedge`` says that a number
+    is rounded.
+
+    ``afresh`` ends what a clause may take a class from, ``ahead`` begins one about what only the next one names,
+    ``behind`` one that says what the clause before it was about; ``severity`` is one that a whole clause may be about.
+    ``whole_left`` and ``whole_right`` belong to a whole as part of its own name. ``respective`` gives each number to
+    the name in its place. ``headings`` say of all times behind them that they are first ones, or last ones.
+
+    ``fractions`` are ``part`` and ``whole``, ``loose`` says that one is passed or not quite reached. ``rest`` speaks of
+    all others, of other cameras (``rest_cameras``) or classes (``rest_classes``).
     """
 
     sentence: re.Pattern[str]
@@ -98,6 +112,18 @@ class Lexicon:
     these: re.Pattern[str]
     aside: re.Pattern[str]
     surely_share: re.Pattern[str]
+    in_words: re.Pattern[str]
+    headings: tuple[re.Pattern[str], re.Pattern[str]]
+    afresh: re.Pattern[str]
+    ahead: re.Pattern[str]
+    behind: re.Pattern[str]
+    whole_left: re.Pattern[str]
+    whole_right: re.Pattern[str]
+    severity: re.Pattern[str]
+    respective: re.Pattern[str]
+    fractions: re.Pattern[str]
+    loose: re.Pattern[str]
+    whole_of: Callable[[str], int]
     hedge: re.Pattern[str]
     rest: re.Pattern[str]
     rest_cameras: re.Pattern[str]
@@ -106,6 +132,11 @@ class Lexicon:
     number_of: Callable[[str], int]
     rules: tuple[Rule, ...]
     regions: Mapping[str, frozenset[Region]] = field(default_factory=dict)
+
+    def fraction(self, match: re.Match[str]) -> float:
+        """A match of ``fractions`` in per cent; not a number where it is not below the whole."""
+        part, whole = self.number_of(match["part"]), self.whole_of(match["whole"])
+        return 100 * part / whole if part < whole else nan
 
     def rule(self, left: str, right: str) -> Rule | None:
         """The first rule that fits a number between these texts."""

@@ -17,6 +17,8 @@ _TENS = {
     "hundred": 100,
 }
 
+_WHOLES = {"thirds": 3, "quarters": 4, "fifths": 5, "sixths": 6, "sevenths": 7, "eighths": 8, "ninths": 9, "tenths": 10}
+
 _IN = Region
 _UPPER = {"upper left": _IN.UPPER_LEFT, "upper right": _IN.UPPER_RIGHT}
 _CORNERS = {**_UPPER, "lower left": _IN.LOWER_LEFT, "lower right": _IN.LOWER_RIGHT}
@@ -46,6 +48,7 @@ _ENDS = (
 )
 _OF = r"\b(?:out )?of (?:the |its |our |all |these |those )*"
 _NUMBER = r"(?:[\d,]+|[a-z]+)"
+_PART_OF = rf"(?:\d|\b(?:one|{'|'.join((*_SMALL, *_TENS))})) (?:out )?of (?:the |its |our |all |these |those )*"
 _CLASSES = r"(?:different |defect |other )*(?:class(?:es)?|types?|kinds?)\b"
 _CAMERAS = r"(?:different |affected |other |of the )*cameras?\b"
 _SEVERE = (
@@ -57,7 +60,14 @@ _PER = rf"\s*{_PLAIN}(?:(?:{_FINDINGS}|{NAME}|times) )?(?:(?:per|an?|each|every)
 RULES = (
     rule(Measure.NG, right=rf"{_OF_FRAMES}[^,;]*\bNG\b"),
     rule(Measure.REINSPECT, right=rf"{_OF_FRAMES}[^,;]*\bre-?inspect"),
+    rule(
+        Measure.FRAMES,
+        right=rf"{_OF_FRAMES}[^,;]*\b(?:OK|passed|clean|free of|without)\b",
+        less=(Measure.NG, Measure.REINSPECT),
+    ),
     rule(Measure.FRAMES, r"\bof (?:the )?", r"\s*(?:inspected )?(?:frames|images)\b"),
+    rule(Measure.FRAMES, r"\b(?:NG|frames?|images?) (?:out )?of (?:the |all )?", r"\s*(?!\w+ (?:findings?|defects?))"),
+    rule(Measure.NG, r"\b(?:reject|rejection|NG|scrap) rate\b[^\d%]*", _PERCENT, relation=Relation.OF_FRAMES),
     rule(Measure.COUNT, right=rf"{_PER}(?:hour|h)\b", relation=Relation.RATE, scale=3600),
     rule(Measure.COUNT, right=rf"{_PER}(?:minute|min)\b", relation=Relation.RATE, scale=60),
     rule(Measure.COUNT, right=r"\s*(?:times|x|×) (?:as|more|the (?:number|count))\b", relation=Relation.RATIO),
@@ -70,6 +80,13 @@ RULES = (
         r"\b(?:no|none|nothing|without)\b[^,;.\d]*\bseverity(?: level)?(?: of| is|:)?[\s-]*",
         relation=Relation.ABSENT,
     ),
+    rule(
+        Measure.COUNT,
+        r"\b(?:at least|no fewer than|no less than) ",
+        rf"\s*{_PLAIN}(?:{_FINDINGS}|{NAME})",
+        relation=Relation.AT_LEAST,
+    ),
+    rule(Measure.COUNT, r"\b(?:more than|over) ", rf"\s*{_PLAIN}(?:{_FINDINGS}|{NAME})", relation=Relation.OVER),
     rule(Measure.COUNT, right=r"\s*of (?:the )?\d+ \w+ (?:are|have|were) (?:of )?severity (?P<severity>[123])\b"),
     rule(Measure.COUNT, r"\bseverity[- ](?P<severity>[123]) (?:findings|defects)?\s*[:=(]?\s*"),
     rule(Measure.COUNT, r"\bseverity[- ](?P<severity>[123]) (?:applies to|covers|includes|concerns) (?:the )?"),
@@ -104,9 +121,16 @@ RULES = (
     rule(
         Measure.REINSPECT,
         right=rf"\s*{_MORE}(?:frames? )?{_MORE}{_BE}(?:(?:marked|sent|queued|flagged|scheduled) )?(?:to |for |up for "
-        r"|due for |went to |go to |waits? for |waiting for |awaits? |needs? |requires? )?re-?inspect",
+        r"|due for |went to |go to |waits? for |waiting for |awaits? |needs? |requires? )?"
+        r"(?:re-?inspect|(?:a second|another) look\b|review\b)",
     ),
+    rule(Measure.REINSPECT, r"\bre-?inspect (?:the |these |all )*", r"\s*(?:frames?|images?|marked)\b"),
     rule(Measure.FAILED, right=rf"\s*{_MORE}(?:frames? )?(?:have |has |had )?failed\b"),
+    rule(
+        Measure.FAILED,
+        right=rf"\s*{_MORE}(?:frames? )?(?:(?:that|which) )?{_BE}(?:lost|missed)\b",
+        plus=(Measure.EXPIRED,),
+    ),
     rule(Measure.FAILED, right=rf"\s*{_MORE}(?:frames? )?(?:could not|couldn't|cannot) be inspected\b"),
     rule(
         Measure.FAILED,
@@ -122,10 +146,12 @@ RULES = (
     ),
     rule(Measure.FRAMES, right=r"\s*(?:inspected )?(?:frames?|images?|inspected)\b"),
     rule(Measure.CAMERAS, right=rf"\s*{_OF}{_NUMBER} {_CAMERAS}"),
-    rule(Measure.CAMERAS, _OF, rf"\s*{_CAMERAS}", of_all=True),
+    rule(Measure.CAMERAS, r"\bof (?:the|our|its) ", rf"\s*{_CAMERAS}", of_all=True),
+    rule(Measure.CAMERAS, _PART_OF, rf"\s*{_CAMERAS}", of_all=True),
     rule(Measure.CAMERAS, right=rf"\s*{_CAMERAS}"),
     rule(Measure.CLASSES, right=rf"\s*{_OF}{_NUMBER} {_CLASSES}"),
-    rule(Measure.CLASSES, _OF, rf"\s*{_CLASSES}", of_all=True),
+    rule(Measure.CLASSES, r"\bof (?:the|our|its) ", rf"\s*{_CLASSES}", of_all=True),
+    rule(Measure.CLASSES, _PART_OF, rf"\s*{_CLASSES}", of_all=True),
     rule(Measure.CLASSES, right=rf"\s*{_CLASSES}"),
     rule(Measure.GROUPS, right=r"\s*groups?\b"),
     rule(
@@ -163,7 +189,7 @@ def number_of(word: str) -> int:
 
 
 ENGLISH = Lexicon(
-    sentence=re.compile(r"(?<=[.!?])\**\s+|\n+"),
+    sentence=re.compile(r"(?<=[.!?])(?<!\bi\.e\.)(?<!\be\.g\.)(?<!\bvs\.)(?<!\bapprox\.)(?<!\bNo\.)\**\s+|\n+"),
     kept=pattern(r"(severity[- ][123] (?:findings|defects)):\s*"),
     bracketed=pattern(r"(severity(?: level)? )\(([123])\)"),
     clause=re.compile(r"[,;:]\s+|\s+(?:and|while|but|whereas|versus|vs\.?|compared (?:to|with)|as opposed to)\s+|[()]"),
@@ -181,7 +207,7 @@ ENGLISH = Lexicon(
         r"|[-\u2013\u2014])\s*$"
     ),
     last_after=re.compile(r"(?!)"),
-    whole=pattern(r"\b(?:total|overall|altogether|in all|the line|all cameras|whole|window)\b"),
+    whole=pattern(r"\b(?:total|overall|altogether|together|combined|in all|the line|all cameras|whole|window)\b"),
     share=pattern(
         r"\b(?:accounts? for|share|makes? up|proportion|of (?:the |all )?\d+|contribut\w+|represents?|constitutes?)\b"
         r"|(?:%|percent) of\b"
@@ -192,8 +218,26 @@ ENGLISH = Lexicon(
     than_before=re.compile(r"(?!)"),
     pair=pattern(r"\s*(?:versus|vs\.?|compared (?:to|with)|as opposed to|against|to|:)\s*"),
     these=pattern(r"\bof (?:these|those) $"),
-    aside=pattern(r"[(=]|\bor\b|\bi\.e\.|\bthat is\b"),
-    surely_share=pattern(rf"\s*(?:{_FINDINGS})?\s*\(\s*$"),
+    aside=pattern(r"[(=]|\bor\b|\bi\.e\.|\bthat is\b|\bwhich is\b|\bequal to\b|^\s*,\s*$"),
+    surely_share=pattern(rf"\s*(?:{_FINDINGS})?\s*(?P<bracket>\()?,?\s*$"),
+    in_words=re.compile(r"\((\d+(?:\.\d+)? ?%)\)(?= of\b)"),
+    headings=(
+        pattern(r"^\W*(?:first|earliest)(?: \w+){0,2}\s*:"),
+        pattern(r"^\W*(?:last|latest|most recent)(?: \w+){0,2}\s*:"),
+    ),
+    afresh=re.compile(r";\s*$"),
+    ahead=pattern(r"^\W*(?:with|at|having|despite)\b"),
+    behind=pattern(r"^\s*(?:(?:seen|found|recorded|measured|reached) )?(?:for|on|by|of|from|at|with|in)\b"),
+    whole_left=re.compile(rf"{NAME}'s $"),
+    whole_right=pattern(rf"\s*{_PLAIN}(?:{NAME} ?)?(?:{_FINDINGS})?(?: (?:on|at|from|of) (?:camera )?{NAME})*"),
+    severity=pattern(r"\bseverity[- ](?P<severity>[123])\b"),
+    respective=pattern(r"\brespectively\b"),
+    fractions=pattern(
+        rf"\b(?P<part>{'|'.join(_SMALL[1:10])})(?:[- ]| out of | in )(?P<whole>{'|'.join(_WHOLES)}"
+        rf"|(?<= (?:of|in) )(?:{'|'.join(_SMALL[2:11])})(?= of\b))\b"
+    ),
+    loose=pattern(r"\b(?:more than|over|less than|under|nearly|almost|at least|not quite)\s*$"),
+    whole_of=lambda word: _WHOLES.get(word.lower()) or number_of(word),
     hedge=pattern(r"\b(?:about|around|roughly|approximately|nearly|almost|some|circa|close to)\s*$|[~≈]\s*$"),
     rest=pattern(r"\b(?:others?|rest|remaining|remainder|else|combined)\b"),
     rest_cameras=pattern(r"\bcameras?\b"),
@@ -201,7 +245,7 @@ ENGLISH = Lexicon(
     words=pattern(
         rf"\b(?P<word>(?:{'|'.join(list(_TENS)[:-1])})(?:[- ](?:{'|'.join(_SMALL[1:10])}))?|hundred"
         rf"|{'|'.join((*_SMALL[:1], *_SMALL[2:]))}"
-        r"|one(?= (?:finding|defect|camera|class|frame|group|image)\b))\b"
+        rf"|one(?= (?:finding|defect|camera|class|frame|group|image)\b))\b(?![- ](?:{'|'.join(_WHOLES)})\b)"
     ),
     number_of=number_of,
     rules=RULES,

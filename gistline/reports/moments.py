@@ -36,6 +36,12 @@ def clock_of(match: re.Match[str]) -> str:
     return f"{hour:02d}:{int(minute):02d}" + (f":{int(second):02d}" if second else "")
 
 
+def seconds_of(text: str) -> tuple[int, ...]:
+    """Every time of day in a text, in seconds after midnight."""
+    clocks = (clock_of(match).split(":") for match in TIME.finditer(text))
+    return tuple(3600 * int(hour) + 60 * int(minute) + int("".join(second) or 0) for hour, minute, *second in clocks)
+
+
 def dates_of(text: str) -> Iterator[tuple[str, tuple[int | None, int, int]]]:
     """Each date of a text as it stands, and its year (None where none is said), month and day."""
     for match in (one for dates in _DATES for one in dates.finditer(TIME.sub(" ", text))):

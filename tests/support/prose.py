@@ -143,6 +143,18 @@ WINDOWS = {
         _Group("8号相机", "划痕", 2, 1, (1800, 1800), (61, 61)),
         _Group("8号相机", "虚焊", 3, 4, (37, 3590), (50, 89)),
     ),
+    "night": _window(
+        5,
+        "weld-1",
+        _day(1),
+        240,
+        FrameCounts(inspected=4800, ng=60, reinspect=18, failed=5, expired=2),
+        _Group("robot-a", "crack", 3, 16, (600, 13800), (62, 98), column=2, row=0),
+        _Group("robot-a", "spatter", 1, 25, (180, 14100), (35, 80)),
+        _Group("robot-b", "crack", 3, 4, (3000, 9000), (58, 90), column=2, row=0),
+        _Group("robot-b", "porosity", 2, 15, (1200, 12900), (47, 86), column=0, row=2),
+        _Group("exit", "spatter", 1, 20, (90, 14310), (33, 79)),
+    ),
     "lone": _window(
         4,
         "line-9",
@@ -152,4 +164,5 @@ WINDOWS = {
         _Group("gate-4", "open", 3, 1, (102, 102), (87, 87), column=1, row=0),
     ),
 }
-"""Windows by name: two hours of a press, half an hour of many cameras, an hour with names in Chinese, one finding."""
+"""Windows by name: two hours of a press, half an hour of many cameras, an hour with names in Chinese, a night, and one
+finding."""

@@ -6,8 +6,8 @@ from gistline.domain import FindingGroup, FrameCounts, ImageSize, Language
 from gistline.reports.check import check, with_unsupported
 from gistline.reports.offline import compose
 from gistline.reports.prompt import WindowData
-from gistline.reports.reading import Said
 from gistline.reports.render import render, render_quiet
+from gistline.reports.sentence import Said
 from tests.support.prose import read
 from tests.support.reporting import finding, some_findings, window_data
 

@@ -193,9 +193,7 @@ SECOND_FALSE_ZH = (
 )
 STILL_FLAGGED = {
     "7 `open` plus 1 `short` make up the 8 findings of `cam-0`.",
-    "More than a quarter (29%) of the findings are `open`.",
     "With 6 `pin-hole` and 2 `short`, `cam-2` matches the 8 findings of the others.",
-    "超过四分之一（29%）的缺陷是`open`。",
     "`cam-2`有6处`pin-hole`、2处`short`，合计8处。",
 }
 
