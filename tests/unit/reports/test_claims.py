@@ -98,6 +98,20 @@ def test_a_clause_of_its_own_is_cleared_up_by_its_claim() -> None:
     assert checked(text.replace("with 7", "with 6"), claim("6", defect="spur")).unsupported != ()
 
 
+@pytest.mark.parametrize(
+    ("text", "said", "lie"),
+    [
+        ("Findings come at 96 per hour.", "96", "97"),
+        ("`cam-0` has 7 times as many `open` as `short`.", "7", "8"),
+        ("5 of 120 frames are NG (4.2%).", "4.2%", "5.2%"),
+    ],
+)
+def test_no_claim_is_asked_of_what_no_measure_can_claim(text: str, said: str, lie: str) -> None:
+    beside = claim(said, Measure.SHARE if "%" in said else Measure.COUNT)
+    assert checked(text, beside).unsupported == ()
+    assert checked(text.replace(said, lie), claim(lie, beside.measure)).unsupported != ()
+
+
 def test_places_are_filled_in_by_us_and_invented_ones_are_named() -> None:
     real, unreal = Place(camera="cam-0", defect="open"), Place(camera="cam-0", defect="scratch")
     report = checked("-", places=(real, unreal))

@@ -11,7 +11,7 @@ from gistline.domain import FrameCounts, ImageSize, Language
 from gistline.errors import BudgetTooSmall
 from gistline.reports.encoding import name as quote
 from gistline.reports.offline import compose
-from gistline.reports.plan import join_texts
+from gistline.reports.plan import Limits, join_texts, plan_calls
 from gistline.reports.prompt import Prompt, WindowData, build_prompt, instructions
 from gistline.reports.render import render, render_quiet
 from gistline.reports.repair import repair_texts
@@ -71,6 +71,8 @@ def test_the_prompts_of_the_other_calls_are_as_recorded(language: Language) -> N
     check(f"join.{language.value}.prompt.txt", joined)
     _, repair = repair_texts(data, language, limit=6000, draft="# Draft\n8 x `open`", faults=["8 x - 8 x `open`"])
     check(f"repair.{language.value}.prompt.txt", repair)
+    _, second = plan_calls(CASES["tight_budget"][0], Limits(60_000, 9_000, ceiling), language).prompts
+    check(f"part.{language.value}.prompt.txt", second.user)
 
 
 @pytest.mark.parametrize("language", Language)
