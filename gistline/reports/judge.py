@@ -195,11 +195,13 @@ class Judge:
             wholes = self._wholes(number, clause, scope) if rule.measure is Measure.COUNT else ()
             whole = self._facts.numbers(rule.measure, _EVERYTHING) if rule.measure is not Measure.COUNT else ()
             return number.value in {*wholes, *whole} or self._are_all_listed(rule.measure, number, scope)
+        if rule.measure is Measure.COUNT and (others := set(self._rest(clause, scope))):
+            return number.value in others
         if self.holds(rule, number, clause, scope) or (clause.whole and self.holds(rule, number, clause, _EVERYTHING)):
             return True
         if rule.measure in PERCENTS and not rule.firm and self._sentence.shares:
             return any(map(number.says, self._facts.numbers(Measure.SHARE, scope)))
-        return rule.measure is Measure.COUNT and number.value in set(self._rest(clause, scope))
+        return False
 
     def _wholes(self, number: Number, clause: Clause, scope: Scope) -> frozenset[int]:
         """What the whole may be: the findings that it is called by itself ("of the 8 findings on this one"), or any."""
@@ -283,8 +285,10 @@ class Judge:
     def _rest(self, clause: Clause, scope: Scope) -> Iterator[int]:
         """How many findings all others have, where the clause, or in brackets the one before, speaks of them."""
         words = self._words
-        about = clause.text if len(clause.text.strip("0123456789., ")) > _HARDLY else clause.lead
-        if not words.rest.search(about):
+        goes_on = len(clause.text.strip("0123456789., ")) <= _HARDLY or words.whole.search(clause.text)
+        texts = (clause.text, clause.lead if goes_on and clause.own == _EVERYTHING else "")
+        about = next((one for one in texts if words.rest.search(one) and not self.names(one)), None)
+        if about is None:
             return
         bases = []
         if scope.cameras and not clause.own.cameras and not words.rest_classes.search(about):

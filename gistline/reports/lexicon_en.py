@@ -128,7 +128,7 @@ RULES = (
     rule(Measure.FAILED, right=rf"\s*{_MORE}(?:frames? )?(?:have |has |had )?failed\b"),
     rule(
         Measure.FAILED,
-        right=rf"\s*{_MORE}(?:frames? )?(?:(?:that|which) )?{_BE}(?:lost|missed)\b",
+        right=rf"\s*{_MORE}(?:frames? )?(?:(?:that|which) )?(?:{_BE}(?:lost|missed)|could not be (?:used|evaluated))\b",
         plus=(Measure.EXPIRED,),
     ),
     rule(Measure.FAILED, right=rf"\s*{_MORE}(?:frames? )?(?:could not|couldn't|cannot) be inspected\b"),
@@ -142,6 +142,11 @@ RULES = (
         Measure.FRAMES,
         right=rf"\s*{_MORE}{_FRAMES} {_BE}(?:judged |rated |passed as |came out )?(?:all )?"
         r"(?:OK|okay|fine|good|clean|in order|free of (?:findings|defects)|without (?:any )?(?:findings?|defects?))\b",
+        less=(Measure.NG, Measure.REINSPECT),
+    ),
+    rule(
+        Measure.FRAMES,
+        right=rf"\s*of (?:them|these|those) {_BE}(?:all )?(?:OK|okay|fine|good)\b",
         less=(Measure.NG, Measure.REINSPECT),
     ),
     rule(Measure.FRAMES, right=r"\s*(?:inspected )?(?:frames?|images?|inspected)\b"),
@@ -192,7 +197,10 @@ ENGLISH = Lexicon(
     sentence=re.compile(r"(?<=[.!?])(?<!\bi\.e\.)(?<!\be\.g\.)(?<!\bvs\.)(?<!\bapprox\.)(?<!\bNo\.)\**\s+|\n+"),
     kept=pattern(r"(severity[- ][123] (?:findings|defects)):\s*"),
     bracketed=pattern(r"(severity(?: level)? )\(([123])\)"),
-    clause=re.compile(r"[,;:]\s+|\s+(?:and|while|but|whereas|versus|vs\.?|compared (?:to|with)|as opposed to)\s+|[()]"),
+    clause=re.compile(
+        r"[,;:]\s+|(?<!\d)\s+[-\u2013\u2014]\s+|\s+[-\u2013\u2014]\s+(?!\d)"
+        r"|\s+(?:and|while|but|whereas|versus|vs\.?|compared (?:to|with)|as opposed to)\s+|[()]"
+    ),
     filler=pattern(r"\b(?:both|on|in|of|the|cameras?|class(?:es)?|at|for|also|then)\b|[\s*,:]+"),
     joints=re.compile(r",\s*(?:and\s+|or\s+)?|\s+(?:and|or|as well as)\s+|\s*[/&+]\s*"),
     over=" of ",
@@ -219,7 +227,9 @@ ENGLISH = Lexicon(
     pair=pattern(r"\s*(?:versus|vs\.?|compared (?:to|with)|as opposed to|against|to|:)\s*"),
     these=pattern(r"\bof (?:these|those) $"),
     aside=pattern(r"[(=]|\bor\b|\bi\.e\.|\bthat is\b|\bwhich is\b|\bequal to\b|^\s*,\s*$"),
-    surely_share=pattern(rf"\s*(?:{_FINDINGS})?\s*(?P<bracket>\()?,?\s*$"),
+    surely_share=pattern(
+        rf"\s*(?:{NAME}\s*)?(?:{_FINDINGS})?\s*(?P<bracket>\()?,?\s*(?:(?:i\.e\.|or|that is|about)\s*)*$"
+    ),
     in_words=re.compile(r"\((\d+(?:\.\d+)? ?%)\)(?= of\b)"),
     headings=(
         pattern(r"^\W*(?:first|earliest)(?: \w+){0,2}\s*:"),

@@ -56,6 +56,7 @@ RULES = (
     rule(Measure.COUNT, rf"{_LEVEL}(?:为|是)?\s*(?P<severity>[123])\s*级?的?{_NOUN}?{_HAS}"),
     rule(Measure.COUNT, rf"(?<!\d)(?P<severity>[123])\s*级的?{_NOUN}?{_HAS}"),
     rule(Measure.COUNT, right=rf"\s*{_MEASURE_WORD}?{_NOUN}?的?{_LEVEL}(?:均?为|都?是)?\s*(?P<severity>[123])"),
+    rule(Measure.COUNT, right=rf"\s*{_MEASURE_WORD}(?:严重|致命)(?:缺陷|问题)", level=3),
     rule(Measure.COUNT, right=rf"\s*{_MEASURE_WORD}?外观(?:缺陷|问题|瑕疵)", level=1),
     rule(Measure.SEVERITY, rf"{_LEVEL}(?:均|都)?(?:为|是|达|:|：)?\s*"),
     rule(Measure.SEVERITY, r"", r"\s*级"),
@@ -86,7 +87,7 @@ RULES = (
     rule(Measure.FAILED, r"失败(?:的)?(?:帧|图像)?(?:共|有|为|[:：(（])*\s*"),
     rule(Measure.FAILED, right=rf"{_SOME_FRAME}(?:检测|处理)?失败"),
     rule(Measure.FAILED, right=rf"{_SOME_FRAME}(?:未能|无法|没能)(?:被)?检测"),
-    rule(Measure.FAILED, right=rf"{_FRAME}(?:未|没有)(?:被)?检测", plus=(Measure.EXPIRED,)),
+    rule(Measure.FAILED, right=rf"{_FRAME}(?:(?:未|没有)(?:被)?检测|无法使用|不可用)", plus=(Measure.EXPIRED,)),
     rule(Measure.EXPIRED, r"(?:过期|超时)(?:的)?(?:帧|图像)?(?:共|有|为|[:：(（])*\s*"),
     rule(Measure.EXPIRED, right=rf"{_SOME_FRAME}(?:已)?(?:过期|超时)"),
     rule(
@@ -150,7 +151,7 @@ CHINESE = Lexicon(
     pair=pattern(rf"\s*{_MEASURE_WORD}?\s*(?:对比|对|比|相比|vs\.?|:)\s*"),
     these=re.compile(r"[这那]\s*$"),
     aside=re.compile(r"[(（=]|即|也就是|占|^\s*(?:[，,]|[帧处个]的)\s*$"),
-    surely_share=re.compile(rf"\s*{_MEASURE_WORD}{_NOUN}?\s*(?:(?P<bracket>[(（])|[，,])\s*(?:占)?$"),
+    surely_share=re.compile(rf"\s*{_MEASURE_WORD}{_NOUN}?\s*(?:(?P<bracket>[(（])|[，,])\s*(?:占|即|约)*$"),
     in_words=re.compile(r"[（(](\d+(?:\.\d+)?\s*%)[)）](?=的)"),
     headings=(
         re.compile(r"^\W*(?:首次|最早|最先)[^，。：\d]{0,8}[：:]"),
@@ -171,8 +172,8 @@ CHINESE = Lexicon(
     rest_cameras=re.compile(_CAMERA),
     rest_classes=re.compile("类"),
     words=re.compile(
-        rf"(?<![第同每任某几早晚后近首末{_DIGITS}])"
-        rf"(?P<word>(?:[二两三四五六七八九十百千零〇][{_DIGITS}]*|一[十百千][{_DIGITS}]*|(?<!的)(?<!分钟)(?<!小时)(?<!秒)一(?=处|台)))"
+        rf"(?:(?<![第同每任某几早晚后近首末{_DIGITS}])|(?<=近)(?=[{_DIGITS}]+(?:个)?(?:小时|分钟)))"
+        rf"(?P<word>(?:[二两三四五六七八九十百千零〇][{_DIGITS}]*|一[十百千][{_DIGITS}]*|(?<![的是])(?<!分钟)(?<!小时)(?<!秒)一(?=处|台)))"
         r"(?=\s*(?:处|个|次|条|项|例|件|起|台|张|帧|类|种|秒|分钟|小时|像素|组|级))"
     ),
     number_of=number_of,

@@ -32,7 +32,11 @@ from gistline.reports.sentence import Said, SentenceReader
 LEXICON: Mapping[Language, Lexicon] = {Language.ENGLISH: ENGLISH, Language.CHINESE: CHINESE}
 
 _OVER = re.compile(r"(?<=\d)\s*/\s*(?=\d)")
-_BRACKETS = re.compile(r"[(（][^()（）]*[)）]")
+_BRACKETS = re.compile(
+    r"[(（][^()（）]*[)）]|, (?:i\.e\. |or |that is )[^,;()]*,"
+    r"|, [^,;()\ue000-\uf8ff]{1,40},(?= (?:are|is|was|were|come|came)\b)"
+)
+"""What is said in brackets, or as if in brackets between commas."""
 _LIST_ITEM = re.compile(r"^\s*\d+[.)]\s+")
 
 

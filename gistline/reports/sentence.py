@@ -180,8 +180,10 @@ class SentenceReader:
             yield _SHARE, self._earlier[-1].scope if self._judge.is_share(number, self._earlier) else None
         if rule is not None and rule.of_all and self._refers_to_nothing(number, clause):
             yield rule, None
-        for one, named in self._respective(number, place, clause):
-            yield one, self._first_true([(one, number, named)])
+        if self._words.respective.search(self._sentence.text):
+            yield from (
+                (one, self._first_true([(one, number, named)])) for one, named in self._respective(number, clause)
+            )
         if self._goes_on_with_shares(rule, number, clause):
             wider = [(_SHARE, said, where) for _, said, where in self._wider_readings(number, clause)]
             yield _SHARE, self._first_true([(_SHARE, number, clause), *wider])
@@ -205,6 +207,11 @@ class SentenceReader:
         last = self._earlier[-1] if self._earlier else None
         if last is not None and last.traced and clause.own != Scope() and _goes_on(last.rule, rule):
             tries += [(last.rule, number, clause), *((last.rule, said, where) for _, said, where in tries)]
+        severity = next((one.scope.severity for one in reversed(self._earlier) if one.scope.severity), 0)
+        if severity:
+            tries.append((rule, number, replace(clause, scope=replace(clause.scope, severity=severity))))
+        if clause.own == Scope():
+            tries += [(one, number, named) for one, named in self._respective(number, clause)]
         for one, said, where in tries:
             truth, scope = self._judge.judge(one, said, where)
             if truth is Truth.TRACED:
@@ -240,15 +247,13 @@ class SentenceReader:
         ):
             yield self._rule(number, clause), number, replace(clause, scope=clause.own)
 
-    def _respective(self, number: Number, place: int, clause: Clause) -> Iterator[tuple[Rule, Clause]]:
+    def _respective(self, number: Number, clause: Clause) -> Iterator[tuple[Rule, Clause]]:
         """A number that belongs to the name in its place of a list before it ("20 and 10 respectively")."""
-        text = self._sentence.text
-        if not self._words.respective.search(text):
-            return
+        text, place = self._sentence.text, clause.start + number.start
         named = [(match.end(), self._judge.names(match[0])) for match in re.finditer(NAME, text[:place])]
         for cameras in (True, False):
             alike = [(end, one) for end, ones in named for one in ones if bool(one.cameras) is cameras]
-            if len(alike) < 2:
+            if len(alike) < 2 or any(bool(one.cameras) is cameras for one in self._judge.names(text[place:])):
                 continue
             places = [one.start for one in self._numbers(text) if one.start >= alike[-1][0]]
             if len(places) == len(alike) and place in places:
