@@ -178,6 +178,8 @@ class SentenceReader:
         place = clause.start + number.start
         if self._is_surely_share(rule, place):
             yield _SHARE, self._earlier[-1].scope if self._judge.is_share(number, self._earlier) else None
+        if (severity := self._severity_said(rule, place)) is not None:
+            yield rule, clause.scope if number.value == severity else None
         if rule is not None and rule.of_all and self._refers_to_nothing(number, clause):
             yield rule, None
         if self._words.respective.search(self._sentence.text):
@@ -296,6 +298,13 @@ class SentenceReader:
         if not begins or clause.whole or len(clauses) < 2 or clauses[1].own == Scope():
             return None
         return replace(clause, own=clauses[1].own, scope=clauses[1].own)
+
+    def _severity_said(self, rule: Rule | None, place: int) -> int | None:
+        """Of a severity in brackets behind a count of one severity ("39 grave findings (severity 3)"): that one."""
+        last = self._earlier[-1] if self._earlier else None
+        if rule is None or rule.measure is not Measure.SEVERITY or last is None or not last.traced:
+            return None
+        return last.scope.severity or None if _BRACKET.search(self._sentence.text[last.end : place]) else None
 
     def _refers_to_nothing(self, number: Number, clause: Clause) -> bool:
         """Whether "12 of these 31" speaks of a number that the sentence has not said before its 12."""
