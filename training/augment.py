@@ -30,8 +30,8 @@ NEGATIVE = {"open": "short", "mousebite": "spur", "copper": "pin-hole"}
 class Strength:
     """Shares of a batch: where its pictures come from (the rest is simulated), and how many undergo each change."""
 
-    real: float = 0.35
-    planted: float = 0.35
+    real: float = 0.25
+    planted: float = 0.5
     mosaic: float = 0.5
     zoom: float = 0.4
     stretch: float = 0.2
@@ -44,7 +44,7 @@ class Strength:
 
 
 GENTLE = Strength(
-    real=0.45, planted=0.3, mosaic=0.0, zoom=0.2, stretch=0.1, tilt=0.0, negative=0.05, camera=0.2, grain=0.15
+    real=0.3, planted=0.45, mosaic=0.0, zoom=0.2, stretch=0.1, tilt=0.0, negative=0.05, camera=0.2, grain=0.15
 )
 
 

@@ -75,23 +75,41 @@ def assign(scores: Tensor, boxes: Tensor, points: Tensor, truth: Tensor, classes
 class DetectionLoss:
     """Sum of the three losses for raw head outputs; see ``Detector.forward``."""
 
-    def __init__(self, config: ModelConfig, size: tuple[int, int], device: str) -> None:
-        self.config = config
+    def __init__(self, config: ModelConfig, size: tuple[int, int], device: str, *, guided: float = 0.0) -> None:
+        """``guided`` is the share of what is learnt towards that a guide's answer has, where one is given."""
+        self.config, self.guided = config, guided
         points, strides = anchor_points(config, size)
         self.points, self.strides = points.to(device), strides.to(device)
 
-    def __call__(self, distances: Tensor, logits: Tensor, truth: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss to minimise and its parts ``[3]`` (box, class, sides), detached."""
+    def __call__(
+        self,
+        distances: Tensor,
+        logits: Tensor,
+        truth: Tensor,
+        classes: Tensor,
+        *,
+        guide: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss to minimise and its parts ``[3]`` (box, class, sides), detached.
+
+        ``guide`` holds distances and logits of another detector for the same pictures.
+        """
         distances, logits = distances.float(), logits.float().transpose(1, 2)
         sides = expected_sides(distances, self.config.reg_max).transpose(1, 2) * self.strides
         boxes = torch.cat([self.points - sides[..., :2], self.points + sides[..., 2:]], -1)
         found = assign(logits.detach().sigmoid(), boxes.detach(), self.points, truth, classes)
         total = found.scores.sum().clamp(min=1.0)
-        score_loss = F.binary_cross_entropy_with_logits(logits, found.scores, reduction="sum") / total
+        wanted = found.scores
+        if guide is not None:
+            wanted = wanted.lerp(guide[1].float().transpose(1, 2).sigmoid(), self.guided)
+        score_loss = F.binary_cross_entropy_with_logits(logits, wanted, reduction="sum") / total
         # anchors without an object weigh nothing; with them in, shapes are fixed and nothing waits for the device
         weight = found.scores.sum(-1)
         box_loss = ((1 - overlap(boxes, found.boxes, complete=True)) * weight).sum() / total
-        side_loss = (self._side_loss(distances, found) * weight).sum() / total
+        per_anchor = self._side_loss(distances, found)
+        if guide is not None:
+            per_anchor = per_anchor.lerp(self._guided_side_loss(distances, guide[0].float()), self.guided)
+        side_loss = (per_anchor * weight).sum() / total
         parts = torch.stack([BOX_GAIN * box_loss, CLASS_GAIN * score_loss, SIDE_GAIN * side_loss])
         return parts.sum(), parts.detach()
 
@@ -106,3 +124,8 @@ class DetectionLoss:
         low = shares.gather(2, lower[:, :, None])[:, :, 0]
         high = shares.gather(2, lower[:, :, None] + 1)[:, :, 0]
         return -(low * (1 - upper_share) + high * upper_share).mean(1)
+
+    def _guided_side_loss(self, distances: Tensor, guide: Tensor) -> Tensor:
+        """Cross entropy to the guide's distribution of each side: one value an anchor."""
+        shape = (len(distances), 4, self.config.reg_max, -1)
+        return -(guide.view(shape).softmax(2) * distances.view(shape).log_softmax(2)).sum(2).mean(1)

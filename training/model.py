@@ -59,6 +59,7 @@ CONFIGS: dict[str, ModelConfig] = {
     "p3-deep-h32": ModelConfig((16, 32, 64, 128, 192), (1, 2, 2, 1), head_levels=1, head_width=32),
     "p3-wide-h48": ModelConfig((24, 48, 96, 160, 224), (1, 2, 2, 1), head_levels=1, head_width=48),
     "p3-wide-h64": ModelConfig((24, 48, 96, 192, 256), (1, 2, 3, 2), head_levels=1, head_width=64),
+    "p3-long-h64": ModelConfig((24, 48, 96, 192, 256), (1, 2, 5, 4), head_levels=1, head_width=64),
     "p3-tall-h48": ModelConfig((16, 32, 96, 192, 256), (1, 3, 4, 2), head_levels=1, head_width=48),
     "p3-slim-h32": ModelConfig((16, 24, 48, 96), (1, 1, 2), head_levels=1, head_width=32),
 }

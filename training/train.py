@@ -7,24 +7,26 @@ import copy
 import hashlib
 import json
 import math
+import shutil
 import subprocess
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from training.augment import GENTLE, Mixer, Strength, choose_place
 from training.data import HELD_OUT_BOARDS, Pictures, prepare
 from training.evaluate import Prediction, Scores, decode, measure
+from training.guide import VIEWS, seen, unseen
 from training.loss import DetectionLoss
 from training.model import CONFIGS, Detector, ExportedDetector
 
 SIZE = (640, 640)
 POOLS = ("real-train", "planted-train", "boards-train")
 HELD = ("real-held", "boards-held")
-GENTLE_FROM = 0.7  # share of the run after which mosaics stop
 FINAL_RATE = 0.02  # of the peak learning rate
 
 
@@ -96,12 +98,14 @@ class Trainer:
             )
         self.average = Average(self.model, options.average, settled=options.resume is not None)
         self.optimiser = build_optimiser(self.model, options.rate, options.decay)
-        self.loss = DetectionLoss(self.model.config, SIZE, self.device)
+        self.loss = DetectionLoss(self.model.config, SIZE, self.device, guided=options.guided)
         self.mixer = Mixer([data[name] for name in POOLS], device=self.device, seed=options.seed)
         self.held = {name: data[name] for name in HELD}
         wished = dict(options.strength)
         self.strengths = replace(Strength(), **wished), replace(GENTLE, **wished)
         self.forward: nn.Module = self.model
+        self.guide: nn.Module = self.average.model
+        self.views = np.random.default_rng(options.seed)
         self.step, self.start = 0, time.monotonic()
         self.history: list[dict[str, object]] = []
 
@@ -133,7 +137,7 @@ class Trainer:
         """Compile the model where asked; a machine without the compiler trains without it."""
         if not self.options.compile:
             return
-        self.forward = torch.compile(self.model)
+        self.forward, self.guide = torch.compile(self.model), torch.compile(self.average.model)
         self.mixer.choose = torch.compile(choose_place, dynamic=False)
         try:
             begun = time.monotonic()
@@ -141,10 +145,10 @@ class Trainer:
             print(f"{self.options.config} compiled in {time.monotonic() - begun:.0f} s", flush=True)
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             print(f"{self.options.config} not compiled: {str(error)[:200]}", flush=True)
-            self.forward, self.mixer.choose = self.model, choose_place
+            self.forward, self.guide, self.mixer.choose = self.model, self.average.model, choose_place
 
     def _one_step(self, progress: float) -> Tensor:
-        strength = self.strengths[progress >= GENTLE_FROM]
+        strength = self.strengths[progress >= self.options.gentle_from]
         batch = self.mixer.draw(self.options.batch, strength)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.options.rate, progress, (self.step + 1) / self.options.warm_up)
@@ -152,7 +156,8 @@ class Trainer:
         images = batch.images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
             distances, logits = self.forward(images)
-        loss, parts = self.loss(distances, logits, batch.boxes, batch.classes)
+            guide = self._guide(images) if self.options.guided else None
+        loss, parts = self.loss(distances, logits, batch.boxes, batch.classes, guide=guide)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
@@ -160,6 +165,13 @@ class Trainer:
         self.average.follow()
         self.step += 1
         return parts
+
+    @torch.no_grad()
+    def _guide(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What the average answers for the same pictures from another view, one view a step."""
+        view = VIEWS[int(self.views.integers(len(VIEWS)))]
+        turned = seen(images, view).contiguous(memory_format=torch.channels_last)
+        return unseen(*self.guide(turned), view)
 
     def look(self, *, last: bool = False) -> dict[str, Scores]:
         """Save the average, then measure it on what is held out: a fault in measuring costs no training."""
@@ -176,6 +188,8 @@ class Trainer:
         entry: dict[str, object] = {"step": self.step, **{name: asdict(s) for name, s in scores.items()}}
         self.history.append(entry)
         self.save()
+        if self.options.keep_looks:
+            shutil.copy(self._path(".pt"), self._path(f"-{len(self.history)}.pt"))
         return scores
 
     def save(self) -> None:
@@ -218,6 +232,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--average", type=float, default=0.9998)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--look-every", type=float, default=0.25, help="share of the run between measurements; 0: none")
+    parser.add_argument("--keep-looks", action="store_true", help="keep the weights of every measurement")
+    parser.add_argument("--gentle-from", type=float, default=1.0, help="share of the run after which mosaics stop")
+    parser.add_argument("--guided", type=float, default=0.0, help="share of the goal that the average's answer is")
     parser.add_argument("--resume", type=Path, help="checkpoint whose averaged weights to start from")
     parser.add_argument("--begin-at", type=float, default=0.0, help="place in the schedule (0 to 1) to resume at")
     parser.add_argument("--strength", type=_share, nargs="*", default=[], help="other shares: negative=0 real=0.5 ...")

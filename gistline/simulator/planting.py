@@ -99,7 +99,7 @@ def _try_site(
     box = _with_margin(rng, (left + x, top + y, w, h), mask.shape)
     rows = slice(max(0, y - _CONTEXT), y + h + _CONTEXT)
     columns = slice(max(0, x - _CONTEXT), x + w + _CONTEXT)
-    if box is None or _touches(box, taken) or not _proves(label, window[rows, columns], after[rows, columns]):
+    if box is None or _touches(box, taken) or not proves(label, window[rows, columns], after[rows, columns]):
         return None
     window[:] = after
     return box
@@ -123,7 +123,7 @@ def _touches(box: Box, taken: list[Box]) -> bool:
     )
 
 
-def _proves(label: str, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
+def proves(label: str, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> bool:
     """Whether the change in connectedness is the one that defines ``label``."""
     copper = _pieces(after) - _pieces(before)
     bare = _pieces(255 - after) - _pieces(255 - before)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from training.grow import grow  # noqa: E402
+from training.guide import VIEWS, View, seen, unseen  # noqa: E402
 from training.loss import DetectionLoss, assign, overlap  # noqa: E402
 from training.model import (  # noqa: E402
     CONFIGS,
@@ -83,3 +87,62 @@ def test_boxes_come_out_in_the_labels_own_coordinates() -> None:
     before, after = (expected_sides(detector(image)[0], TINY.reg_max) * graph.strides).split(2, 1)
     in_picture = anchor_points(TINY, (64, 64))[0].T[None] + (after - before) / 2
     assert torch.allclose(graph(image)[:, :2], in_picture - 0.5, atol=1e-4)
+
+
+def _turned(boxes: torch.Tensor, view: View, side: int) -> torch.Tensor:
+    """Corners in a picture to corners in a view of it."""
+    boxes = boxes[..., [1, 0, 3, 2]] if view.swap else boxes
+    x, y = boxes[..., [0, 2]], boxes[..., [1, 3]]
+    x = (side - x).flip(-1) if view.flip_x else x
+    y = (side - y).flip(-1) if view.flip_y else y
+    return torch.stack([x[..., 0], y[..., 0], x[..., 1], y[..., 1]], -1)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_a_view_answers_is_turned_back(view: View) -> None:
+    config = ModelConfig(head_levels=1)
+    side = 64
+    points, strides = anchor_points(config, (side, side))
+    torch.manual_seed(1)
+    distances, logits = torch.randn(2, 64, len(points)), torch.randn(2, 6, len(points))
+
+    def boxes(of: torch.Tensor) -> torch.Tensor:
+        sides = expected_sides(of, config.reg_max).transpose(1, 2) * strides
+        return torch.cat([points - sides[..., :2], points + sides[..., 2:]], -1)
+
+    back, scores = unseen(distances, logits, view)
+    at = _turned(torch.cat([points, points], 1), view, side)[:, :2].long() // 8
+    there = at[:, 1] * (side // 8) + at[:, 0]
+    assert torch.equal(scores, logits[:, :, there])
+    assert torch.allclose(_turned(boxes(back), view, side), boxes(distances)[:, there], atol=1e-3)
+    dot = torch.zeros(1, 1, side, side)
+    dot[0, 0, 10, 3] = 1
+    place = _turned(torch.tensor([3.0, 10.0, 4.0, 11.0]), view, side).long()
+    assert seen(dot, view)[0, 0, place[1], place[0]] == 1
+
+
+def test_a_guide_that_agrees_leaves_less_to_learn_than_one_that_does_not() -> None:
+    config = ModelConfig(head_levels=1)
+    torch.manual_seed(2)
+    distances, logits = torch.randn(1, 64, 64), torch.randn(1, 6, 64)
+    truth, classes = torch.tensor([[[8.0, 8, 40, 40]]]), torch.tensor([[2]])
+    loss = DetectionLoss(config, (64, 64), "cpu", guided=0.5)
+    alike, _ = loss(distances, logits, truth, classes, guide=(distances, logits))
+    other, _ = loss(distances, logits, truth, classes, guide=(-distances, -logits))
+    assert alike < other
+    plain, _ = DetectionLoss(config, (64, 64), "cpu")(distances, logits, truth, classes, guide=(-distances, -logits))
+    assert torch.equal(plain, loss(distances, logits, truth, classes)[0])
+
+
+def test_longer_chains_change_no_answer(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    small = Detector(CONFIGS["p3-wide-h64"]).eval()
+    torch.save({"config": "p3-wide-h64", "weights": small.state_dict(), "record": {}}, tmp_path / "small.pt")
+    grow(tmp_path / "small.pt", "p3-long-h64", tmp_path / "long.pt")
+    longer = Detector(CONFIGS["p3-long-h64"]).eval()
+    longer.load_state_dict(torch.load(tmp_path / "long.pt", weights_only=True)["weights"])
+    images = torch.rand(1, 3, 64, 64)
+    for before, after in zip(small(images), longer(images), strict=True):
+        assert torch.allclose(before, after, atol=1e-5)
+    with pytest.raises(SystemExit, match="do not fit"):
+        grow(tmp_path / "long.pt", "p3-wide-h64", tmp_path / "back.pt")
