@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gistline.simulator.artwork import draw_artwork
-from gistline.simulator.boards import BoardStyle, render_board
+from gistline.simulator.boards import DEFECTS, BoardStyle, render_board
 from training import data
 from training.data import MOST_BOXES, Pictures, lift_defects, plant_more, render_boards
 from training.strokes import by_class
@@ -56,7 +56,7 @@ def _views_of_one_board() -> Pictures:
     boards = [render_board(np.random.default_rng(21), defects=count, style=BoardStyle()) for count in (9, 0)]
     boxes, classes = np.zeros((2, MOST_BOXES, 4), np.float32), np.full((2, MOST_BOXES), -1)
     for slot, (label, box) in enumerate(boards[0].defects):
-        boxes[0, slot], classes[0, slot] = (box.x, box.y, box.x + box.w, box.y + box.h), data.DEFECTS.index(label)
+        boxes[0, slot], classes[0, slot] = (box.x, box.y, box.x + box.w, box.y + box.h), DEFECTS.index(label)
     return Pictures(np.stack([board.image for board in boards]), boxes, classes)
 
 
@@ -79,7 +79,7 @@ def test_every_second_board_carries_lifted_strokes() -> None:
     assert (plain.images[0::2] == mixed.images[0::2]).all()
     labels = {label for row in mixed.truth()[1::2] for label, _ in row}
     assert labels
-    assert labels <= {data.DEFECTS.index(name) for name in strokes}
+    assert labels <= {DEFECTS.index(name) for name in strokes}
 
 
 def test_etching_joins_and_parts_nothing() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
+from torch import Tensor  # noqa: E402
 
 from training.grow import grow  # noqa: E402
 from training.guide import VIEWS, View, seen, unseen  # noqa: E402
@@ -89,7 +90,7 @@ def test_boxes_come_out_in_the_labels_own_coordinates() -> None:
     assert torch.allclose(graph(image)[:, :2], in_picture - 0.5, atol=1e-4)
 
 
-def _turned(boxes: torch.Tensor, view: View, side: int) -> torch.Tensor:
+def _turned(boxes: Tensor, view: View, side: int) -> Tensor:
     """Corners in a picture to corners in a view of it."""
     boxes = boxes[..., [1, 0, 3, 2]] if view.swap else boxes
     x, y = boxes[..., [0, 2]], boxes[..., [1, 3]]
@@ -106,7 +107,7 @@ def test_what_a_view_answers_is_turned_back(view: View) -> None:
     torch.manual_seed(1)
     distances, logits = torch.randn(2, 64, len(points)), torch.randn(2, 6, len(points))
 
-    def boxes(of: torch.Tensor) -> torch.Tensor:
+    def boxes(of: Tensor) -> Tensor:
         sides = expected_sides(of, config.reg_max).transpose(1, 2) * strides
         return torch.cat([points - sides[..., :2], points + sides[..., 2:]], -1)
 

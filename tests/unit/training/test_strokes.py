@@ -117,4 +117,4 @@ def test_a_turned_stroke_keeps_its_margins_on_their_sides() -> None:
 
 
 def _full_lines(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return pixels.all(1, keepdims=True) | pixels.all(0, keepdims=True)
+    return np.asarray(pixels.all(1, keepdims=True) | pixels.all(0, keepdims=True))
