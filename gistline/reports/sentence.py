@@ -189,7 +189,7 @@ class SentenceReader:
         if self._goes_on_with_shares(rule, number, clause):
             wider = [(_SHARE, said, where) for _, said, where in self._wider_readings(number, clause)]
             yield _SHARE, self._first_true([(_SHARE, number, clause), *wider])
-        told = self._told_behind(rule, clause) or self._told_ahead(number, clause)
+        told = self._told_behind(rule, clause) or self._told_ahead(clause)
         if told is not None:
             yield rule, self._first_true([(rule, number, told)])
 
@@ -226,7 +226,7 @@ class SentenceReader:
             yield from self._paired(number, place, clause)
 
     def _wider_readings(self, number: Number, clause: Clause) -> Iterator[_AsRead]:
-        """The number in the clauses of each wider reading, and in one about what only the next names."""
+        """The number in the clauses of each wider reading, of the one severity said there, and of its camera afresh."""
         start, end = clause.start + number.start, clause.start + number.end
         for clauses in self._wider:
             at = next(place for place in reversed(range(len(clauses))) if clauses[place].start <= start)
@@ -242,11 +242,8 @@ class SentenceReader:
             if len(severities) == 1:
                 of_it = replace(reading[2].scope, severity=int(severities.pop()))
                 yield (*reading[:2], replace(reading[2], scope=of_it))
-        if (
-            clause.own.cameras
-            and not clause.own.labels
-            and self._words.afresh.search(self._sentence.text[: clause.start])
-        ):
+        only_camera = clause.own.cameras and not clause.own.labels
+        if only_camera and self._words.afresh.search(self._sentence.text[: clause.start]):
             yield self._rule(number, clause), number, replace(clause, scope=clause.own)
 
     def _respective(self, number: Number, clause: Clause) -> Iterator[tuple[Rule, Clause]]:
@@ -291,7 +288,7 @@ class SentenceReader:
             return None
         return replace(clause, own=behind.own, scope=behind.own)
 
-    def _told_ahead(self, number: Number, clause: Clause) -> Clause | None:
+    def _told_ahead(self, clause: Clause) -> Clause | None:
         """The first clause, about what only the next one names ("With 8 findings, this camera is worst")."""
         clauses = self._wider[0]
         begins = clause.start == 0 and clause.own == Scope() and self._words.ahead.search(clause.text)
