@@ -69,6 +69,7 @@ def peak(program: Path, cpu: CpuFacts, *, threads: int, seconds: float) -> dict[
     """Clock in GHz and billions of multiply-adds a second, of all threads; so many seconds for each loop."""
     dots = {"avx512_vnni": ["vnni512"], "avx_vnni": ["vnni256"]}
     extra = next((word for flag, word in dots.items() if flag in cpu.flags), [])
+    extra = [*extra, *(["amx"] if "amx_int8" in cpu.flags else [])]
     answer = subprocess.run(
         [str(program), str(threads), str(seconds), *extra], check=True, capture_output=True, text=True
     )
@@ -237,7 +238,7 @@ def report(model: ModelFile, program: Path | None, *, rounds: int, most: int) ->
 def peak_of_one(program: Path, cpu: CpuFacts) -> float:
     """INT8 peak of one core: the best of short turns, as the layers' times are the best of short runs."""
     found = [peak(program, cpu, threads=1, seconds=0.02) for _ in range(20)]
-    return max(turn.get("vnni", turn["pairs"]) for turn in found)
+    return max(turn.get("amx", turn.get("vnni", turn["pairs"])) for turn in found)
 
 
 def peak_table(turns: dict[str, list[float]], work: float, cpu: CpuFacts, engine: OpenVinoEngine) -> Table:
@@ -249,6 +250,7 @@ def peak_table(turns: dict[str, list[float]], work: float, cpu: CpuFacts, engine
         "fp32": "FP32 multiply-adds, GMAC/s",
         "pairs": "INT8 by 16-bit pairs, GMAC/s",
         "vnni": "INT8 by VNNI, GMAC/s",
+        "amx": "INT8 by AMX tiles, GMAC/s",
         "convolution": "one large INT8 convolution, GMAC/s",
     }
     for name, words in names.items():
