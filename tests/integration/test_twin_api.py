@@ -371,3 +371,14 @@ def test_a_count_and_a_look_at_a_batch_fail_too_and_cost_nothing(
     with pytest.raises((anthropic.APIConnectionError, httpx2.TransportError)):
         list(client.messages.batches.results(batch.id))
     assert len(list(client.messages.batches.results(batch.id))) == len(server.twin.books.entries) == 2
+
+
+@pytest.mark.parametrize(("error", "told"), [(ConnectionResetError(), False), (KeyError("ours"), True)])
+def test_of_errors_only_its_own_are_told(
+    server: MessagesServer, capsys: pytest.CaptureFixture[str], error: Exception, told: bool
+) -> None:
+    try:
+        raise error
+    except type(error):  # socketserver calls it from here
+        server._server.handle_error(None, ("127.0.0.1", 1))
+    assert (type(error).__name__ in capsys.readouterr().err) is told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -39,7 +40,7 @@ class MessagesServer:
         self.service = MessagesService(self.twin, self._taken)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._server = _Server(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -93,6 +94,14 @@ class MessagesServer:
             front = server
 
         return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    """Says nothing of clients that hang up or are killed; what goes wrong here itself is still told."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
