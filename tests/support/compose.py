@@ -98,7 +98,7 @@ class Composed:
         found = {variable: self.words(value) for variable, value in variables(services()[name]).items()}
         if is_ours(services()[name]):
             ports = {"GISTLINE_METRICS__PORT": str(self.metrics[name]), "GISTLINE_METRICS__HOST": "127.0.0.1"}
-            found |= ports | {"GISTLINE_API__PORT": str(self.api_port), "GISTLINE_PASSPORT__BOARDS": "8"}
+            found |= ports | {"GISTLINE_API__PORT": str(self.api_port)}
         return found
 
     def command(self, name: str) -> list[str]:
