@@ -73,14 +73,12 @@ static void take_tiles(void) {
     __asm__ volatile("ldtilecfg %0" ::"m"(shape));
 }
 
-/* A chain of dependent additions takes one cycle each. */
+/* A chain of dependent multiplications takes three cycles each; additions of constants are folded by some CPUs. */
 static long cycles(void) {
-    uint64_t x = 0;
+    uint64_t x = 1;
     for (int i = 0; i < INNER; i++)
-        __asm__ volatile("add $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\tadd $1, %0\n\t"
-                         "add $1, %0\n\tadd $1, %0"
-                         : "+r"(x));
-    return 8L * INNER;
+        __asm__ volatile("imul %0, %0\n\timul %0, %0\n\timul %0, %0\n\timul %0, %0" : "+r"(x));
+    return 3L * 4 * INNER;
 }
 
 static double now(void) {
