@@ -37,6 +37,7 @@ def test_a_dockerfile_has_two_stages_ends_without_root_and_fetches_nothing_itsel
     assert all(wheel in text for wheel in CARRIED)
 
 
+@pytest.mark.long
 def test_a_container_without_the_carried_servers_imports_every_door() -> None:
     source = """
 import sys

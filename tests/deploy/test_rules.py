@@ -36,6 +36,7 @@ def test_prometheus_reads_the_rules_and_its_configuration(promtool: str, tmp_pat
     run(promtool, "check", "config", tmp_path / "prometheus.yml")
 
 
+@pytest.mark.long
 def test_each_alert_fires_when_it_should_and_only_then(promtool: str, tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(RULES.read_text())
     (tmp_path / "cases.yml").write_text(CASES.read_text())

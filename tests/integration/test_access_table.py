@@ -116,6 +116,7 @@ def filled(path: str, ids: dict[str, str]) -> str:
     return path
 
 
+@pytest.mark.long
 def test_every_route_answers_those_whom_its_rule_lets_in_and_nobody_else(
     api: RunningApi, camera: httpx2.Client, walkers: list[Walker]
 ) -> None:

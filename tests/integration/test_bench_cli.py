@@ -47,6 +47,7 @@ def test_two_engines_side_by_side(small: str, capsys: pytest.CaptureFixture[str]
     assert second["info"]["runtime"].startswith("OpenVINO")
 
 
+@pytest.mark.long
 def test_the_table_names_engine_stage_and_hardware(small: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bench", small, "--stage", "detect", "--batch", "2", *QUICK]) == 0
     shown = capsys.readouterr().out

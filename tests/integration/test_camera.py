@@ -79,6 +79,7 @@ def all_of(api: RunningApi, tmp_path: Path, source: Source, *, levels: float = 0
         return agent.run(source, Sameness(levels)), said
 
 
+@pytest.mark.long
 def test_a_folder_is_sent_once_and_in_order(api: RunningApi, tmp_path: Path) -> None:
     expected = pictures(tmp_path / "in", range(40))
     counts, said = all_of(api, tmp_path, FolderSource(tmp_path / "in", settle_s=0, once=True))

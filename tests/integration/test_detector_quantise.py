@@ -29,6 +29,7 @@ def table(source: Path) -> RangeTable:
     return collect_ranges(source, textures(8))
 
 
+@pytest.mark.long
 def test_int8_answers_like_float_and_runs_in_int8(source: Path, tmp_path: Path) -> None:
     result = quantise(source, textures(8), out=tmp_path / "int8.onnx", recipe=Recipe(method=Method.MINMAX))
     assert (result.convolutions, result.quantised_convolutions, result.images) == (63, 57, 8)
@@ -53,6 +54,7 @@ def test_every_method_writes_a_model_that_runs(source: Path, table: RangeTable, 
     assert np.isfinite(engine.infer(np.zeros((1, 64, 64, 3), np.uint8))).all()
 
 
+@pytest.mark.long
 def test_file_is_small_keeps_its_metadata_and_says_where_it_came_from(
     source: Path, table: RangeTable, tmp_path: Path
 ) -> None:
@@ -93,6 +95,7 @@ def test_symmetric_form_has_no_zero_points(source: Path, table: RangeTable, tmp_
     assert {t.data_type for t in zero_points} == {onnx.TensorProto.INT8}
 
 
+@pytest.mark.long
 def test_same_table_and_recipe_make_the_same_bytes(source: Path, table: RangeTable, tmp_path: Path) -> None:
     table.save(tmp_path / "ranges.npz")
     first = write_quantised(source, table, out=tmp_path / "a.onnx", recipe=Recipe())
@@ -164,6 +167,7 @@ def test_clamp_saturates_activations_and_leaves_pixels(source: Path, table: Rang
     assert min(covered.low for covered in result.ranges.values()) >= -0.5
 
 
+@pytest.mark.long
 def test_quantised_model_is_not_quantised_again(source: Path, table: RangeTable, tmp_path: Path) -> None:
     result = write_quantised(source, table, out=tmp_path / "int8.onnx", recipe=Recipe())
     with pytest.raises(ModelRejected, match="quantised already"):

@@ -159,6 +159,7 @@ def test_files_that_cannot_be_read(clean_settings: Path, tmp_path: Path, capsys:
     assert "absent.yaml cannot be read" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_the_first_command_of_a_fresh_installation(
     clean_settings: Path,
     tmp_path: Path,

@@ -238,12 +238,12 @@ def test_reviews_say_what_was_lost_and_what_to_do(visit: Visit, site: Site) -> N
     dark = next(row for row in rows if row[1] == "drift of a camera" and row[5] == "warning")
     assert dark[3] == "brightness 2.40 > 0.56"
     assert dark[6].startswith("Look at the camera")
-    visit.page.get_by_role("link", name="operators").click()
+    visit.follow(visit.page.get_by_role("link", name="operators"))
     assert {row[1] for row in rows_of(visit, "#review-table")} == {"operators"}
     visit.open("/accuracy")
     visit.page.locator("#review-table details").first.locator("summary").click()
     expect(visit.page.locator("#review-table details p").first).to_be_visible()
-    visit.page.get_by_role("link", name="Older").first.click()
+    visit.follow(visit.page.get_by_role("link", name="Older").first)
     assert len(rows_of(visit, "#review-table")) == 20
     assert "reviewed=" in visit.page.url
     with visiting(site.browser, site.api, site.viewer) as other:

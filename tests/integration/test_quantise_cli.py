@@ -41,6 +41,7 @@ def quantise(frames: Path, out: Path, *more: str, model: Path | None = None) -> 
     )
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("clean_settings")
 def test_a_file_for_cpus_runs_in_int8(frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert quantise(frames, tmp_path / "a.onnx", "--method", "minmax", "--weight-steps", "64") == 0
@@ -84,6 +85,7 @@ def test_a_search_prints_what_it_measured_and_draws_it(
     assert read_model(tmp_path / "s.onnx").quantised_convolutions == 6
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("clean_settings")
 @pytest.mark.parametrize(
     ("model", "more", "words"),

@@ -242,6 +242,7 @@ def test_names_that_speak_stay_names(language: Language, sessions: Sessions, ser
     assert "No findings." in body
 
 
+@pytest.mark.long
 def test_a_large_window_is_read_in_parts_and_joined_within_one_budget(
     sessions: Sessions, server: MessagesServer
 ) -> None:

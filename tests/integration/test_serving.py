@@ -219,6 +219,7 @@ def test_a_worker_without_a_passport_takes_nothing_until_it_has_one(
     assert set(judged_by(line)) == {passport.id}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", [{"least_map50": 0.9999}], indirect=True)
 def test_a_worker_whose_engine_fails_takes_nothing_and_says_why(line: Fleet) -> None:
     with worker(line) as log, cameras(line) as ids:

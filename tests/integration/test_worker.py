@@ -49,6 +49,7 @@ def test_two_hundred_frames_are_each_inspected_once(line: Fleet, sender: CeleryS
     assert {row.attempts for row in line.frames().values()} == {1}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", [{"lease_s": 1.0}], indirect=True)
 def test_frames_of_a_killed_worker_are_inspected_by_the_next_one(line: Fleet, sender: CelerySender) -> None:
     worker = line.start_worker(frame_ms=30)

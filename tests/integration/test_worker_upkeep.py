@@ -37,6 +37,7 @@ def line(database_url: str, server: RedisServer, tmp_path: Path) -> Iterator[Fle
         yield made
 
 
+@pytest.mark.long
 def test_beat_rings_no_more_than_is_heard_survives_redis_and_leaves_no_file(
     line: Fleet, server: RedisServer, tmp_path: Path
 ) -> None:

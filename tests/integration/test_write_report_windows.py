@@ -145,6 +145,7 @@ def test_a_window_closed_by_hand_ends_now_and_the_next_begins_there(sessions: Se
     assert close_now(sessions, bell, day, "line-1").closed == ()
 
 
+@pytest.mark.long
 def test_several_processes_close_each_window_once(sessions: Sessions) -> None:
     moments = [quarter(4) + timedelta(minutes=minute) for minute in range(60)]
     for line in ("line-1", "line-2"):

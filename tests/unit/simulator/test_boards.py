@@ -42,6 +42,7 @@ def test_image_has_the_size_asked_for_and_boxes_lie_inside(size: tuple[int, int]
             assert box.y + box.h <= size[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("style", [GREY, SCAN], ids=["grey", "scan"])
 def test_each_defect_changes_its_box_and_nothing_changes_outside(style: BoardStyle) -> None:
     for seed in range(12):
@@ -54,12 +55,14 @@ def test_each_defect_changes_its_box_and_nothing_changes_outside(style: BoardSty
         assert not changed.any()
 
 
+@pytest.mark.long
 def test_every_class_occurs_and_none_dominates() -> None:
     seen = Counter(label for seed in range(60) for label, _ in _board(seed, defects=8).defects)
     assert set(seen) == set(DEFECTS)
     assert max(seen.values()) < 2.5 * min(seen.values())
 
 
+@pytest.mark.long
 def test_a_good_share_of_boards_is_flawless_when_no_count_is_given() -> None:
     clean = sum(not _board(seed).defects for seed in range(80))
     assert 14 <= clean <= 44
