@@ -116,6 +116,7 @@ def test_the_sdk_writes_and_is_billed_when_there_is_a_key(tmp_path: Path) -> Non
     assert "Written by the twin." in (tmp_path / "out" / "report.md").read_text()
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
     output = tmp_path / "out"
     with (tmp_path / "err").open("wb") as err:

@@ -244,6 +244,7 @@ def test_the_settings_choose_the_writer(clean_settings: object) -> None:
         open_writer(Settings(reports=ReportSettings(writer="anthropic")))
 
 
+@pytest.mark.long
 def test_the_sdk_is_imported_only_when_it_is_used() -> None:
     check = "import sys, gistline.flows.write_report; sys.exit('anthropic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False, env=dict(os.environ)).returncode == 0

@@ -87,6 +87,7 @@ def test_structure_of_the_file(source: Path, table: RangeTable, tmp_path: Path) 
     assert {bias.dtype for bias in biases} == {np.dtype(np.float32)}
 
 
+@pytest.mark.long
 def test_symmetric_form_has_no_zero_points(source: Path, table: RangeTable, tmp_path: Path) -> None:
     result = write_quantised(source, table, out=tmp_path / "int8.onnx", recipe=Recipe(symmetric=True))
     zero_points = [t for t in onnx.load(str(result.path)).graph.initializer if t.name.endswith(".zero_point")]
@@ -179,6 +180,7 @@ def test_table_of_another_model_is_refused(source: Path, tmp_path: Path) -> None
         write_quantised(source, RangeTable(images=1), out=tmp_path / "int8.onnx", recipe=Recipe())
 
 
+@pytest.mark.long
 def test_calibration_needs_images(source: Path) -> None:
     with pytest.raises(ModelRejected, match="without calibration images"):
         collect_ranges(source, [])

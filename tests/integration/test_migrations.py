@@ -64,6 +64,7 @@ def connection(empty_database_url: str) -> Iterator[Connection]:
         yield made
 
 
+@pytest.mark.long
 def test_old_findings_are_kept_without_a_made_up_passport(connection: Connection, empty_database_url: str) -> None:
     migrate.upgrade(empty_database_url)
     assert migrate.current(empty_database_url) == migrate.head()

@@ -173,6 +173,7 @@ def test_a_detector_of_other_things_needs_labelled_images(
     assert serve_model(Wanted(stored, "test", None), tools).passport.id == made.id, "no second measurement is needed"
 
 
+@pytest.mark.long
 def test_a_quantised_model_without_a_twin_wants_one_to_be_named(sessions: Sessions, settings: Settings) -> None:
     pair = register_bundled(sessions, settings)
     tools = MeasuringTools(sessions, settings)
@@ -216,6 +217,7 @@ def test_a_model_of_the_settings_wins_over_a_promotion(sessions: Sessions, setti
     assert "wins over promotions" in found.why
 
 
+@pytest.mark.long
 def test_a_passport_counts_only_on_such_a_machine(
     sessions: Sessions, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
